@@ -1,0 +1,14 @@
+"""The vocabulary every process of the agent shares; it knows no process.
+
+Belongs here: wire models (`protocol`), the error tree, settings, the job journal, every Redis name (`queues`), sealing,
+the one HTTP client to the control plane, the judge of network addresses (`netguard`), redaction, logging, the process
+runtime. Imports third parties only, never a room (`poller`, `workers`, `vault`, …). Never comes in: an executor, a
+credential, a loop of its own.
+"""
+
+from importlib.metadata import PackageNotFoundError, version
+
+try:
+    __version__ = version("easyalert-agents")
+except PackageNotFoundError:  # a source tree that was never installed
+    __version__ = "0.0.0"

@@ -1,0 +1,16 @@
+"""Names of the protocol extensions a control plane may offer in its answer to registration."""
+
+from typing import Final
+
+LONG_POLL: Final = "longPoll"
+"""`GET …/jobs?agentId=&wait=25&slots=3` is answered as soon as there is a job."""
+ACK: Final = "ack"
+"""Jobs carry `attempt` and `leaseSeconds`; `POST …/jobs/ack` is the permit to start; heartbeats renew `runningJobs`."""
+RECEIPTS: Final = "receipts"
+"""Results carry `attempt`; the answer tells each result's fate."""
+CANCEL: Final = "cancel"
+OUTPUT: Final = "output"
+CONTROL: Final = "control"
+"""The answer to a heartbeat may say `disabled`, `drain`, `pollIntervalSeconds`."""
+SEALED: Final = "sealed"
+SIGNED: Final = "signed"

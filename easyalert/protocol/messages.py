@@ -1,0 +1,190 @@
+"""Requests and answers between agent and control plane (contract 1.3-1.6, 2.1, 2.2 and the negotiated extensions).
+
+Attribute names are snake_case here and camelCase on the wire; dump with `wire()`, which leaves out what is unset.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+
+class Message(BaseModel):
+    """Base of all wire models: camelCase on the wire, unknown fields ignored, immutable."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True, allow_inf_nan=False
+    )
+
+    def wire(self) -> dict[str, Any]:
+        """The JSON object for the wire; fields nobody set are left out, an explicit None is sent as null."""
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+
+class RegisterRequest(Message):
+    """`POST …/register`: five base fields, then what this agent can do beyond them."""
+
+    hostname: str
+    agent_name: str
+    version: str
+    platform: str
+    architecture: str
+    capabilities: list[str] | None = None
+    """Kinds of executors, e.g. `["http", "script"]`."""
+    max_concurrent_jobs: int | None = None
+    public_key: str | None = None
+    """X25519 public key, raw 32 bytes, standard base64."""
+    features: list[str] | None = None
+
+
+class RegisterData(Message):
+    """`data` of the answer to registration. A plain server sends `agentId` only."""
+
+    agent_id: str
+    features: list[str] = Field(default_factory=list)
+    long_poll_seconds: int = 25
+    """Longest `wait` the server grants, seconds (feature longPoll)."""
+
+
+class JobEnvelope(Message):
+    """One job as the control plane hands it out (contract 2.1). Extension fields follow the base four."""
+
+    job_id: str
+    action_type: str
+    connection_id: str | None = None
+    params: dict[str, Any] = Field(default_factory=dict)
+    attempt: int | None = None
+    """Number of this hand-out, from 1 (feature ack)."""
+    lease_seconds: float | None = None
+    """Acknowledge within this time of the answer, or the job goes to somebody else (feature ack)."""
+    start_within_seconds: float | None = None
+    """Start within this time of the answer, or report `expired`. None: 15 minutes."""
+    idempotent: bool | None = None
+    """The job's own word on whether it may run twice; None: the executor's."""
+
+
+class AckItem(Message):
+    """A job's hand-out, by id and attempt."""
+
+    job_id: str
+    attempt: int
+
+
+class AckRequest(Message):
+    """`POST …/jobs/ack`: these hand-outs are durable on the agent (feature ack)."""
+
+    agent_id: str
+    jobs: list[AckItem]
+
+
+class AckRefusal(Message):
+    """A hand-out that is not this agent's to run (any more)."""
+
+    job_id: str
+    attempt: int
+    reason: str
+    """`cancelled`, `expired`, `reassigned` or `unknown`."""
+
+
+class AckData(Message):
+    """`data` of the answer to an acknowledgement: every item is in exactly one of the lists."""
+
+    accepted: list[AckItem]
+    refused: list[AckRefusal] = Field(default_factory=list)
+
+
+class Timings(Message):
+    """Milliseconds since the agent received the job, on the agent's monotonic clock. Never negative, never decreasing."""
+
+    acknowledged_ms: int | None = None
+    started_ms: int | None = None
+    finished_ms: int | None = None
+    reported_ms: int | None = None
+
+
+class ResultEnvelope(Message):
+    """One result (contract 2.2). `attempt`, `outcome`, `fault`, `timings` are sent only with feature receipts."""
+
+    job_id: str
+    status: Literal["success", "error"]
+    output: Any = None
+    error: str | None = None
+    exit_code: int = 0
+    duration_ms: int = 0
+    attempt: int | None = None
+    outcome: Literal["finished", "timed_out", "in_doubt", "cancelled", "expired"] | None = None
+    """How the job ended on the agent. None (plain agent): finished."""
+    fault: Literal["agent", "target", "job", "control_plane"] | None = None
+    """Whose fault an error is (`easyalert.errors.Fault`); None on success or when unknown."""
+    timings: Timings | None = None
+
+
+class Receipt(Message):
+    """The fate of one reported result (feature receipts)."""
+
+    job_id: str
+    attempt: int | None = None
+    receipt: Literal["accepted", "duplicate", "rejected"]
+    reason: str | None = None
+
+
+class ResultsData(Message):
+    """`data` of the answer to a report (feature receipts)."""
+
+    results: list[Receipt] = Field(default_factory=list)
+
+
+class SystemMetrics(Message):
+    """Host figures (contract 1.6); each group independent, any may be missing."""
+
+    cpu_percent: float | None = None
+    memory_percent: float | None = None
+    memory_used_mb: int | None = None
+    memory_total_mb: int | None = None
+    disk_percent: float | None = None
+    disk_used_gb: float | None = None
+    disk_total_gb: float | None = None
+    load_average: tuple[float, float, float] | None = None
+
+
+class MinuteCount(Message):
+    """Jobs that ended within one minute. `minute` is minutes since the epoch, UTC."""
+
+    minute: int
+    executed: int
+    failed: int
+
+
+class WorkerFigures(Message):
+    """The workers' success figures, beyond the base heartbeat (sent when the server offered any feature)."""
+
+    executed_last_hour: int
+    failed_last_hour: int
+    per_minute: list[MinuteCount] = Field(default_factory=list)
+    """The last 5 minutes that had jobs, oldest first."""
+
+
+class HeartbeatRequest(Message):
+    """`POST …/heartbeat` (contract 1.6), then the extension fields (sent when the server offered any feature)."""
+
+    agent_id: str
+    status: Literal["online", "offline"]
+    jobs_executed: int
+    """Jobs ended since the journal began, whatever their outcome. Not results delivered."""
+    jobs_failed: int
+    """Those of them with status error."""
+    uptime_seconds: int
+    version: str
+    system_metrics: SystemMetrics
+    in_flight: int | None = None
+    queue_depth: int | None = None
+    """Jobs on the agent that have not started."""
+    max_concurrent_jobs: int | None = None
+    undelivered_results: int | None = None
+    running_jobs: list[AckItem] | None = None
+    """Jobs that have started and not ended: renews their leases (feature ack)."""
+    workers: WorkerFigures | None = None
+    components: dict[str, str] | None = None
+    """State per component (`poller`, `redis`, `workers`, `vault`, `disk`): `ok`, or a short reason."""
