@@ -16,7 +16,7 @@ START_WITHIN_DEFAULT_S: Final = 900
 
 
 def job_timeout_seconds(value: object) -> int:
-    """The job's time limit in whole seconds: integer part, numeric strings accepted, clamped to 5…3600, else 300 (contract 2.4)."""
+    """The job's time limit, whole seconds: numeric strings accepted, clamped to 5…3600, else 300 (contract 2.4)."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return JOB_TIMEOUT_DEFAULT_S
     try:

@@ -96,7 +96,7 @@ class AckData(Message):
 
 
 class Timings(Message):
-    """Milliseconds since the agent received the job, on the agent's monotonic clock. Never negative, never decreasing."""
+    """Milliseconds since the agent received the job, on its monotonic clock. Never negative, never decreasing."""
 
     acknowledged_ms: int | None = None
     started_ms: int | None = None

@@ -1,0 +1,177 @@
+"""What every long-running process of the agent does the same way: hardening, stopping, waiting, naming itself.
+
+Every wait is "stop or tick": a loop that sleeps cannot be stopped in time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import random
+import resource
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from typing import Final
+
+from easyalert.errors import ConfigurationError
+
+EXIT_OK: Final = 0
+EXIT_FAILURE: Final = 1
+"""A fatal error; the log says which."""
+EXIT_CONFIGURATION: Final = 2
+"""A setting, a file or a permission has to be changed by a person."""
+
+_PR_SET_PDEATHSIG: Final = 1
+_PR_SET_DUMPABLE: Final = 4
+_PR_SET_CHILD_SUBREAPER: Final = 36
+
+OUR_PACKAGES: Final = ("easyalert", "vault", "poller", "workers", "heartbeat", "admin", "cli", "controlplane")
+
+
+@dataclass(frozen=True)
+class ProcessIdentity:
+    """Names one process for ever: a pid alone is reused, and means nothing after a reboot."""
+
+    boot_id: str
+    pid: int
+    start_ticks: int
+    """Start time in clock ticks since boot (`/proc/PID/stat`, field 22)."""
+
+    def alive(self) -> bool:
+        """True while exactly this process exists and is no zombie."""
+        return self.boot_id == boot_id() and start_ticks(self.pid) == self.start_ticks
+
+
+def this_process() -> ProcessIdentity:
+    """The identity of the calling process. Not cached: it differs after a fork."""
+    pid = os.getpid()
+    ticks = start_ticks(pid)
+    if ticks is None:
+        raise ConfigurationError("/proc is not readable; the agent needs it to tell its processes apart")
+    return ProcessIdentity(boot_id(), pid, ticks)
+
+
+def start_ticks(pid: int) -> int | None:
+    """Start time of `pid` in clock ticks since boot; None when it is gone or a zombie."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return None
+    # the command name is in parentheses and may hold spaces and parentheses itself
+    fields = stat[stat.rindex(b")") + 2 :].split()
+    return None if fields[0] in {b"Z", b"X"} else int(fields[19])
+
+
+def boot_id() -> str:
+    """Changes at every boot of the machine."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
+def monotonic_ms() -> int:
+    """Milliseconds since boot, sleep included, never set back; comparable between processes of one boot."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
+
+
+def harden() -> None:
+    """No core dumps, and `/proc/PID/environ` and memory closed to other processes of the same account.
+
+    Inherited by fork, undone by exec: each program calls it first thing.
+    """
+    _prctl(_PR_SET_DUMPABLE, 0)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def die_with_parent(signal_number: int = signal.SIGTERM) -> None:
+    """Have the kernel signal this process when its parent dies. The caller compares `os.getppid()` afterwards."""
+    _prctl(_PR_SET_PDEATHSIG, signal_number)
+
+
+def become_subreaper() -> None:
+    """Orphaned descendants, double-forked daemons included, become children of this process."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def _prctl(option: int, argument: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(option, argument, 0, 0, 0) != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
+
+
+def refuse_foreign_packages() -> None:
+    """Our top-level names are plain words; another distribution that owns one would be imported instead of ours.
+
+    Raises ConfigurationError naming it.
+    """
+    owners = packages_distributions()
+    for package in OUR_PACKAGES:
+        foreign = sorted(set(owners.get(package, ())) - {"easyalert-agents"})
+        if foreign:
+            raise ConfigurationError(
+                f"the Python package '{package}' is also installed by {', '.join(foreign)}; "
+                "give the agent a virtual environment of its own (scripts/setup makes one)"
+            )
+
+
+class Stop:
+    """Set once by SIGTERM or SIGINT; everything in an asyncio process that waits, waits for this or a tick."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+        self.reason = ""
+
+    def install(self) -> None:
+        """Take over SIGTERM and SIGINT of the running loop."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.set, signal.Signals(number).name)
+
+    def set(self, reason: str = "stop") -> None:
+        """Idempotent; the first reason is kept."""
+        self.reason = self.reason or reason
+        self._event.set()
+
+    @property
+    def is_set(self) -> bool:
+        """True from the first signal on."""
+        return self._event.is_set()
+
+    async def wait(self, seconds: float | None = None, *others: asyncio.Event) -> bool:
+        """Wait for the stop, one of `others`, or the time. Returns `is_set`. `others` are cleared by the caller."""
+        if self._event.is_set() or any(event.is_set() for event in others):
+            return self._event.is_set()
+        waiters = [asyncio.ensure_future(event.wait()) for event in (self._event, *others)]
+        try:
+            await asyncio.wait(waiters, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for waiter in waiters:
+                waiter.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await waiter
+        return self._event.is_set()
+
+
+@dataclass
+class Backoff:
+    """Growing pauses with full jitter in their upper half, so that a fleet does not return in step."""
+
+    first: float
+    cap: float
+    random: Callable[[], float] = random.random
+    failures: int = 0
+
+    def next(self) -> float:
+        """Seconds to wait after one more failure."""
+        ceiling: float = min(self.cap, self.first * 2 ** min(self.failures, 30))
+        self.failures += 1
+        return ceiling * (0.5 + self.random() / 2)
+
+    def reset(self) -> None:
+        """Called after a success."""
+        self.failures = 0

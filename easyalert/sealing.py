@@ -1,0 +1,139 @@
+"""The agent's key pair and sealed boxes: parameters rest encrypted in the journal and open only inside a worker.
+
+HPKE base mode (RFC 9180) with DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-256-GCM; the same suite the control plane's
+feature `sealed` uses. The private key lies in `agent_key.json`, itself encrypted under a key derived from AGENT_API_KEY
+(PBKDF2, as the vault), so that the file alone opens nothing. The poller needs the public half only.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from pathlib import Path
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
+from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from easyalert.errors import ConfigurationError
+from easyalert.files import write_atomically
+
+_SUITE: Final = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
+_ITERATIONS: Final = 600_000
+_WRAP_CONTEXT: Final = b"easyalert/agent-key/1"
+
+
+class PublicKey:
+    """Seals. `info` binds a box to its purpose: `easyalert/<purpose>/<job id>`."""
+
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+        self._key = X25519PublicKey.from_public_bytes(raw)
+
+    @property
+    def text(self) -> str:
+        """The public key for the wire: raw 32 bytes in standard base64."""
+        return base64.b64encode(self.raw).decode()
+
+    def seal(self, plaintext: bytes, info: bytes) -> bytes:
+        """Encapsulated key and ciphertext, as one byte string."""
+        return _SUITE.encrypt(plaintext, self._key, info)
+
+
+class PrivateKey:
+    """Opens what was sealed to its public half. Its repr shows nothing."""
+
+    def __init__(self, key: X25519PrivateKey) -> None:
+        self._key = key
+        self.public = PublicKey(key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))
+
+    def open(self, box: bytes, info: bytes) -> bytes:
+        """Raises InvalidTag (cryptography) when the box is not for this key, purpose or job."""
+        return _SUITE.decrypt(box, self._key, info)
+
+
+def seal_info(job_id: str) -> bytes:
+    """The `info` of parameters in the journal."""
+    return b"easyalert/journal/" + job_id.encode()
+
+
+def load_public_key(path: Path) -> PublicKey:
+    """The public half, without any secret. Raises ConfigurationError when the file is missing or damaged."""
+    return PublicKey(_field(_read(path), "publicKey", path))
+
+
+def load_private_key(path: Path, api_keys: list[str]) -> PrivateKey | None:
+    """The private key, opened with the first of `api_keys` that fits; None when none does."""
+    document = _read(path)
+    salt, nonce, wrapped = (_field(document, name, path) for name in ("salt", "nonce", "wrappedPrivateKey"))
+    for api_key in api_keys:
+        try:
+            raw = AESGCM(_derive(api_key, salt)).decrypt(nonce, wrapped, _WRAP_CONTEXT)
+        except InvalidTag:
+            continue
+        return PrivateKey(X25519PrivateKey.from_private_bytes(raw))
+    return None
+
+
+def ensure_key_pair(path: Path, api_key: str, previous_api_key: str | None = None) -> bool:
+    """Make the key pair at the first start; wrap it anew after a rotation of the API key.
+
+    Returns False when an existing pair could not be opened with either key and a fresh one took its place: parameters
+    sealed to the old one cannot be opened any more, and their jobs are answered as errors. The old file is kept aside.
+    """
+    if not path.exists():
+        _store(path, X25519PrivateKey.generate(), api_key)
+        return True
+    if load_private_key(path, [api_key]) is not None:
+        return True
+    found = load_private_key(path, [previous_api_key]) if previous_api_key else None
+    if found is not None:
+        _store(path, found._key, api_key)  # noqa: SLF001 - same module's class
+        return True
+    path.replace(path.with_name(path.name + ".unopened"))
+    _store(path, X25519PrivateKey.generate(), api_key)
+    return False
+
+
+def _store(path: Path, key: X25519PrivateKey, api_key: str) -> None:
+    salt, nonce = os.urandom(16), os.urandom(12)
+    wrapped = AESGCM(_derive(api_key, salt)).encrypt(nonce, key.private_bytes_raw(), _WRAP_CONTEXT)
+    fields = {
+        "publicKey": key.public_key().public_bytes_raw(),
+        "salt": salt,
+        "nonce": nonce,
+        "wrappedPrivateKey": wrapped,
+    }
+    write_atomically(path, json.dumps({k: base64.b64encode(v).decode() for k, v in fields.items()}).encode())
+
+
+def _derive(api_key: str, salt: bytes) -> bytes:
+    return PBKDF2HMAC(algorithm=SHA256(), length=32, salt=salt, iterations=_ITERATIONS).derive(api_key.encode())
+
+
+def _read(path: Path) -> dict[str, object]:
+    try:
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(
+            f"the agent's key file {path} cannot be read ({type(error).__name__}); move it away and start again"
+        ) from None
+    if not isinstance(document, dict):
+        raise ConfigurationError(f"the agent's key file {path} is damaged; move it away and start the agent again")
+    return document
+
+
+def _field(document: dict[str, object], name: str, path: Path) -> bytes:
+    value = document.get(name)
+    try:
+        return base64.b64decode(str(value), validate=True)
+    except ValueError:
+        raise ConfigurationError(
+            f"the agent's key file {path} is damaged at '{name}'; move it away and start the agent again"
+        ) from None

@@ -1,0 +1,234 @@
+"""The agent's settings: the only reader of the environment on the agent's side.
+
+Names, ranges and defaults of the first group are contract 6.1; the rest is additive. `docs/settings.md` is generated
+from this class. A `.env` file in the working directory is read too; the environment wins; names we do not know in it
+are ignored (a proxy variable there must not stop the agent).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import os
+import platform
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from easyalert.errors import ConfigurationError
+from easyalert.protocol.limits import MAX_CONCURRENT_JOBS_MAX
+
+HEARTBEAT_INTERVAL_CAP_S = 45
+"""Agents silent for 60 s lose health points and for 90 s are offline; half of that leaves room for one lost beat."""
+
+_UNIX_SOCKET_PATH_MAX = 90
+"""Linux allows 107 bytes for a socket's path; file names in the run folder need the rest."""
+
+
+class AgentSettings(BaseSettings):
+    """Everything a person may set on an agent. Environment names are the field names in upper case."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True, case_sensitive=False
+    )
+
+    agent_api_url: str = Field(description="Base URL of the control plane, https or http; a path prefix is kept.")
+    agent_api_key: SecretStr = Field(description="This agent's key. It also opens the vault.")
+    agent_api_key_previous: SecretStr | None = Field(
+        default=None,
+        description="The key before a rotation; start-up then finishes an interrupted rotation.",
+    )
+    agent_name: str = Field(default="", description="Name shown to operators. Default: the host's node name.")
+    poll_interval: int = Field(
+        default=5, ge=1, le=3600, description="Seconds between polls while idle, where the server offers no long poll."
+    )
+    heartbeat_interval: int = Field(
+        default=30,
+        ge=1,
+        description=f"Seconds between heartbeats; capped at {HEARTBEAT_INTERVAL_CAP_S}.",
+    )
+    max_concurrent_jobs: int = Field(
+        default=5,
+        ge=1,
+        le=MAX_CONCURRENT_JOBS_MAX,
+        description="Jobs that run at once, each in its own process.",
+    )
+    admin_port: int = Field(default=9191, ge=1, le=65535, description="Port of the admin API on 127.0.0.1.")
+    admin_token: SecretStr | None = Field(
+        default=None,
+        description="Bearer token of the admin API. Default: generated, kept in `STATE_DIR/admin_token`.",
+    )
+    vault_path: Path = Field(default=Path(), description="The credential file. Default: `STATE_DIR/vault.json`.")
+    log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR; unknown names mean INFO.")
+    allow_private_network: bool = Field(
+        default=False, description="Lets the http executor reach private addresses (cloud metadata stays refused)."
+    )
+    allow_os_restart: bool = Field(default=False, description="Lets `os.restartOS` restart this host.")
+
+    state_dir: Path = Field(
+        default=Path("~/.easyalert"), description="Folder of everything the agent keeps; one agent per folder."
+    )
+    redis_url: SecretStr | None = Field(
+        default=None,
+        description="A Redis of your own (`redis://…`). Default: an embedded one on a unix socket.",
+    )
+    http_allowed_networks: Annotated[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...], NoDecode] = Field(
+        default=(), description="Comma-separated CIDRs of private networks the http executor may reach."
+    )
+    shutdown_grace_seconds: int = Field(
+        default=30, ge=0, le=3600, description="How long running jobs may go on after SIGTERM before they are cut off."
+    )
+    long_poll_seconds: int = Field(
+        default=25,
+        ge=0,
+        le=25,
+        description="Longest wait of one long poll, where the server offers it; 0: off.",
+    )
+    min_free_disk_mb: int = Field(
+        default=256, ge=0, description="Below this much free disk (or 5 % of it) the agent takes no new jobs."
+    )
+
+    @field_validator("agent_api_url")
+    @classmethod
+    def _check_url(cls, value: str) -> str:
+        parts = urlsplit(value.strip())
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            msg = "must start with https:// or http:// and name a host, for example https://automation.example.com"
+            raise ValueError(msg)
+        if parts.query or parts.fragment or parts.username or parts.password:
+            raise ValueError("must not hold a query, a fragment or a user name")
+        return value.strip()
+
+    @field_validator("admin_token", "redis_url", "agent_api_key_previous", mode="before")
+    @classmethod
+    def _blank_is_unset(cls, value: Any) -> Any:
+        return None if isinstance(value, str) and not value.strip() else value
+
+    @field_validator("vault_path", "state_dir", mode="before")
+    @classmethod
+    def _blank_path_is_unset(cls, value: Any, info: Any) -> Any:
+        if isinstance(value, str) and not value.strip():
+            return cls.model_fields[info.field_name].default
+        return value
+
+    @field_validator("http_allowed_networks", mode="before")
+    @classmethod
+    def _split_networks(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(ipaddress.ip_network(part.strip()) for part in value.split(",") if part.strip())
+        return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_blank_defaults(cls, data: Any) -> Any:
+        # compose files pass `NAME=` for what nobody set; for optional settings that means the default
+        if isinstance(data, dict):
+            keep = {"agent_api_url", "agent_api_key", "AGENT_API_URL", "AGENT_API_KEY"}
+            return {k: v for k, v in data.items() if k in keep or not (isinstance(v, str) and not v.strip())}
+        return data
+
+    @model_validator(mode="after")
+    def _fill_in(self) -> AgentSettings:
+        values = self.__dict__  # the model is frozen; derived defaults are completed once, here
+        values["agent_name"] = self.agent_name or platform.node() or "agent"
+        values["state_dir"] = self.state_dir.expanduser().absolute()
+        chosen = self.vault_path
+        values["vault_path"] = self.state_dir / "vault.json" if chosen == Path() else chosen.expanduser().absolute()
+        values["heartbeat_interval"] = min(self.heartbeat_interval, HEARTBEAT_INTERVAL_CAP_S)
+        return self
+
+    # ---- where things are -------------------------------------------------------------------------------------------
+
+    @property
+    def journal_path(self) -> Path:
+        """The job journal (SQLite, WAL)."""
+        return self.state_dir / "journal.sqlite3"
+
+    @property
+    def agent_key_path(self) -> Path:
+        """The agent's key pair for sealed parameters."""
+        return self.state_dir / "agent_key.json"
+
+    @property
+    def admin_token_path(self) -> Path:
+        """The generated admin token."""
+        return self.state_dir / "admin_token"
+
+    @property
+    def heartbeat_file(self) -> Path:
+        """Touched on every heartbeat the control plane has answered; its age is the container's health."""
+        return self.state_dir / ".agent_heartbeat"
+
+    @property
+    def lock_path(self) -> Path:
+        """Held by `easyalert-agent run` for its lifetime: one agent per state directory."""
+        return self.state_dir / "agent.lock"
+
+    @property
+    def tmp_dir(self) -> Path:
+        """Script files of running jobs."""
+        return self.state_dir / "tmp"
+
+    @property
+    def redis_dir(self) -> Path:
+        """Append-only file of the embedded Redis."""
+        return self.state_dir / "redis"
+
+    @property
+    def run_dir(self) -> Path:
+        """Sockets and generated configuration, 0700. Elsewhere only when the state directory's path is too long."""
+        wanted = self.state_dir / "run"
+        if len(os.fsencode(wanted)) <= _UNIX_SOCKET_PATH_MAX:
+            return wanted
+        digest = hashlib.sha256(os.fsencode(self.state_dir)).hexdigest()[:12]
+        return Path(tempfile.gettempdir()) / f"easyalert-{os.getuid()}-{digest}"
+
+    @property
+    def redis_socket(self) -> Path:
+        """Unix socket of the embedded Redis."""
+        return self.run_dir / "redis.sock"
+
+    @property
+    def supervisor_socket(self) -> Path:
+        """Unix socket of supervisord's XML-RPC."""
+        return self.run_dir / "supervisor.sock"
+
+    @property
+    def wakeup_socket(self) -> Path:
+        """Datagram socket of the poller: one byte means "look at the journal"."""
+        return self.run_dir / "poller.sock"
+
+    @property
+    def embedded_redis(self) -> bool:
+        """True when the agent runs its own Redis."""
+        return self.redis_url is None
+
+    def secrets(self) -> list[str]:
+        """Every secret string among the settings, for redaction."""
+        wanted = (self.agent_api_key, self.agent_api_key_previous, self.admin_token, self.redis_url)
+        return [secret.get_secret_value() for secret in wanted if secret is not None]
+
+
+def load_settings(**overrides: Any) -> AgentSettings:
+    """Read the settings; `overrides` win over the environment (tests, command-line flags).
+
+    Raises ConfigurationError with one sentence per wrong setting, values never shown.
+    """
+    try:
+        return AgentSettings(**overrides)
+    except ValidationError as error:
+        raise ConfigurationError(explain(error)) from None
+
+
+def explain(error: ValidationError) -> str:
+    """One line per wrong setting: its environment name and what to do. Never the value: it may be a secret."""
+    lines = []
+    for item in error.errors(include_input=False, include_url=False):
+        name = str(item["loc"][0]).upper() if item["loc"] else "settings"
+        text = "is required but not set" if item["type"] == "missing" else item["msg"].removeprefix("Value error, ")
+        lines.append(f"{name}: {text}")
+    return "; ".join(lines)
