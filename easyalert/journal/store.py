@@ -1,0 +1,392 @@
+"""Reading and writing the journal. One `Journal` per process and thread; never carried over a fork."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from easyalert.errors import JournalDamaged, JournalError
+from easyalert.journal.rows import OUTBOX, JobRow, NewJob, Outcome, State, row_of
+from easyalert.journal.schema import open_database
+from easyalert.protocol.results import ended_without_result
+from easyalert.runtime import ProcessIdentity, boot_id, monotonic_ms
+
+Disposition = Literal["new", "waiting", "running", "answered"]
+"""What `take` found: never seen; known and not started; running; finished (its result will be sent again)."""
+
+_LAST_HOUR_MINUTES = 60
+_OUTBOX_SQL = "('done', 'in_doubt', 'cancelled', 'expired')"
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The workers' success figures and what waits where, at one moment."""
+
+    executed: int
+    """Jobs that ran and ended (or vanished while running) since the journal began."""
+    failed: int
+    """Those of them whose status is error."""
+    executed_last_hour: int
+    failed_last_hour: int
+    per_minute: tuple[tuple[int, int, int], ...]
+    """(minute since the epoch, executed, failed), the last hour's minutes that had jobs, oldest first."""
+    in_flight: int
+    waiting: int
+    undelivered: int
+    undelivered_bytes: int
+    rejected: int
+
+
+class Journal:
+    """The job journal. Methods raise JournalError (disk, lock) or JournalDamaged; each write is durable on return."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        wall_clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], int] = monotonic_ms,
+        boot: Callable[[], str] = boot_id,
+    ) -> None:
+        self.path = path
+        self._wall = wall_clock
+        self._monotonic = monotonic
+        self._boot = boot()
+        self._db = open_database(path)
+
+    def close(self) -> None:
+        """Release the file. The object is useless afterwards."""
+        self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # ---- taking jobs (poller) ---------------------------------------------------------------------------------------
+
+    def take(self, jobs: Sequence[NewJob]) -> list[tuple[NewJob, Disposition]]:
+        """Write a whole poll's answer in one transaction; jobs already known are not written twice.
+
+        A known job that has ended goes back to the outbox, so that its stored result is sent again.
+        """
+        with self._transaction():
+            return [(job, self._take_one(job)) for job in jobs]
+
+    def _take_one(self, job: NewJob) -> Disposition:
+        now = self._monotonic()
+        lease_until = None if job.lease_s is None else now + int(job.lease_s * 1000)
+        known = self._db.execute("SELECT state FROM jobs WHERE key = ?", (job.key,)).fetchone()
+        if known is None:
+            state = State.TAKEN if job.needs_ack and job.refusal is None else State.QUEUED
+            self._db.execute(
+                "INSERT INTO jobs (key, job_id, attempt, state, action, connection_id, sealed, timeout_s, idempotent,"
+                " received_at, boot_id, received_ms, lease_until_ms, start_by_ms, start_by_at)"
+                " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                (
+                    *(
+                        job.key,
+                        job.job_id,
+                        job.attempt,
+                        state,
+                        job.action,
+                        job.connection_id,
+                        job.sealed,
+                        job.timeout_s,
+                    ),
+                    *(job.idempotent, self._wall(), self._boot, now, lease_until),
+                    *(now + int(job.start_within_s * 1000), self._wall() + job.start_within_s),
+                ),
+            )
+            if job.refusal is not None:
+                self._end(job.key, State.QUEUED, State.DONE, "finished", job.refusal, "job", executed=False)
+            return "new"
+        state = State(known["state"])
+        if state in {State.TAKEN, State.QUEUED}:
+            self._db.execute("UPDATE jobs SET lease_until_ms = ? WHERE key = ?", (lease_until, job.key))
+            return "waiting"
+        if state is State.STARTED:
+            return "running"
+        # acked: the answer to our report may have been lost on the server's side; send the stored result once more
+        self._db.execute(
+            "UPDATE jobs SET state = CASE outcome WHEN 'in_doubt' THEN 'in_doubt' WHEN 'cancelled' THEN 'cancelled'"
+            " WHEN 'expired' THEN 'expired' ELSE 'done' END, settled_at = NULL WHERE key = ? AND state = 'acked'",
+            (job.key,),
+        )
+        return "answered"
+
+    def unacknowledged(self) -> list[JobRow]:
+        """Rows that wait for the control plane's permit, oldest first."""
+        return self._rows("state = 'taken' ORDER BY received_ms")
+
+    def acknowledge(self, accepted: Iterable[str], refused: Iterable[str] = ()) -> None:
+        """The control plane's answer: permitted keys become `queued`, refused ones are dropped."""
+        now = self._monotonic()
+        with self._transaction():
+            self._db.executemany(
+                "UPDATE jobs SET state = 'queued', acknowledged_ms = ? WHERE key = ? AND state = 'taken'",
+                [(now, key) for key in accepted],
+            )
+            self._db.executemany("DELETE FROM jobs WHERE key = ? AND state = 'taken'", [(key,) for key in refused])
+
+    def queued(self) -> list[JobRow]:
+        """Rows that may start, oldest first."""
+        return self._rows("state = 'queued' ORDER BY received_ms, key")
+
+    def expire(self) -> list[str]:
+        """End rows whose start deadline is over; returns their keys."""
+        with self._transaction():
+            late = [row for row in self._rows("state = 'queued'") if self._too_late(row.key)]
+            for row in late:
+                self._end_expired(row)
+        return [row.key for row in late]
+
+    # ---- running jobs (workers) -------------------------------------------------------------------------------------
+
+    def start(self, key: str, owner: ProcessIdentity) -> JobRow | None:
+        """The start fence: `queued → started`, for exactly one caller. None: not yours to run, do nothing.
+
+        A job past its start deadline becomes `expired` instead.
+        """
+        with self._transaction():
+            row = self.get(key)
+            if row is None or row.state is not State.QUEUED:
+                return None
+            if self._too_late(key):
+                self._end_expired(row)
+                return None
+            self._db.execute(
+                "UPDATE jobs SET state = 'started', started_ms = ?, owner_boot = ?, owner_pid = ?, owner_ticks = ?"
+                " WHERE key = ? AND state = 'queued'",
+                (self._monotonic(), owner.boot_id, owner.pid, owner.start_ticks, key),
+            )
+            return self.get(key)
+
+    def finish(
+        self, key: str, result: dict[str, Any], *, outcome: Outcome = "finished", fault: str | None = None
+    ) -> bool:
+        """`started → done` with the redacted result (contract 2.2). False: somebody else has ended it already."""
+        with self._transaction():
+            return self._end(key, State.STARTED, State.DONE, outcome, result, fault)
+
+    def running(self) -> list[JobRow]:
+        """Rows that have started and not ended, with their owners."""
+        return self._rows("state = 'started' ORDER BY started_ms, key")
+
+    def owner_died(self, row: JobRow, *, run_again: bool, max_deaths: int = 3) -> State | None:
+        """A started row's worker is gone and its process tree is dead: settle what becomes of the job.
+
+        `run_again`: the action may be repeated. The `max_deaths`-th death is final (`error: poison`).
+        Returns the new state; None when the row has moved on meanwhile.
+        """
+        deaths = row.deaths + 1
+        with self._transaction():
+            self._db.execute("UPDATE jobs SET deaths = ? WHERE key = ? AND state = 'started'", (deaths, row.key))
+            if deaths >= max_deaths:
+                result = ended_without_result(
+                    row.job_id, "poison", f"{deaths} workers died while running this job; it is not run again"
+                )
+                return State.DONE if self._end(row.key, State.STARTED, State.DONE, "finished", result, "job") else None
+            if run_again:
+                moved = self._db.execute(
+                    "UPDATE jobs SET state = 'queued', started_ms = NULL, owner_boot = NULL, owner_pid = NULL,"
+                    " owner_ticks = NULL WHERE key = ? AND state = 'started'",
+                    (row.key,),
+                ).rowcount
+                return State.QUEUED if moved else None
+            result = ended_without_result(
+                row.job_id,
+                "in_doubt",
+                "the process that ran this job ended before its outcome was recorded; check the target, then settle it",
+            )
+            ended = self._end(row.key, State.STARTED, State.IN_DOUBT, "in_doubt", result, "agent")
+            return State.IN_DOUBT if ended else None
+
+    # ---- reporting (poller) -----------------------------------------------------------------------------------------
+
+    def unreported(self, limit: int = 50, after: float = 0.0) -> list[JobRow]:
+        """The outbox, oldest first; `after` skips rows that ended before (epoch seconds)."""
+        return self._rows(
+            f"state IN {_OUTBOX_SQL} AND finished_at > ? ORDER BY finished_at, key LIMIT ?", (after, limit)
+        )
+
+    def mark_reported(self, keys: Iterable[str]) -> None:
+        """The control plane has answered for these results. They stay as de-duplication memory until pruned."""
+        with self._transaction():
+            self._db.executemany(
+                f"UPDATE jobs SET state = 'acked', settled_at = ? WHERE key = ? AND state IN {_OUTBOX_SQL}",
+                [(self._wall(), key) for key in keys],
+            )
+
+    def mark_rejected(self, key: str, reason: str) -> None:
+        """The control plane will never take this result: set it aside, with the reason, so it blocks nothing."""
+        with self._transaction():
+            self._db.execute(
+                "UPDATE jobs SET state = 'rejected', settled_at = ?, rejection = ?"
+                f" WHERE key = ? AND state IN {_OUTBOX_SQL}",
+                (self._wall(), reason[:500], key),
+            )
+
+    def prune(self, older_than_s: float, limit: int = 500) -> int:
+        """Forget settled rows of that age (epoch seconds against the wall clock); returns how many."""
+        edge = self._wall() - older_than_s
+        with self._transaction():
+            gone = self._db.execute(
+                "DELETE FROM jobs WHERE key IN (SELECT key FROM jobs WHERE settled_at < ? LIMIT ?)", (edge, limit)
+            ).rowcount
+            self._db.execute("DELETE FROM minutes WHERE minute < ?", (int(self._wall() // 60) - 24 * 60,))
+        return gone
+
+    # ---- looking ----------------------------------------------------------------------------------------------------
+
+    def get(self, key: str) -> JobRow | None:
+        """One row."""
+        rows = self._rows("key = ?", (key,))
+        return rows[0] if rows else None
+
+    def latest(self, limit: int = 50, *, state: State | None = None) -> list[JobRow]:
+        """The rows received last, newest first; for people."""
+        if state is not None:
+            return self._rows("state = ? ORDER BY received_at DESC LIMIT ?", (state, limit))
+        return self._rows("1 ORDER BY received_at DESC LIMIT ?", (limit,))
+
+    def figures(self) -> Figures:
+        """Counts at this moment."""
+        with self._errors():
+            totals = dict(self._db.execute("SELECT name, value FROM totals").fetchall())
+            edge = int(self._wall() // 60) - _LAST_HOUR_MINUTES
+            minutes = tuple(
+                (int(row[0]), int(row[1]), int(row[2]))
+                for row in self._db.execute(
+                    "SELECT minute, executed, failed FROM minutes WHERE minute > ? ORDER BY minute", (edge,)
+                )
+            )
+            states = {
+                State(row[0]): (int(row[1]), int(row[2]))
+                for row in self._db.execute(
+                    "SELECT state, count(*), coalesce(sum(length(result)), 0) FROM jobs"
+                    " WHERE state NOT IN ('acked', 'rejected') GROUP BY state"
+                )
+            }
+            rejected = self._db.execute("SELECT count(*) FROM jobs WHERE state = 'rejected'").fetchone()[0]
+        none = (0, 0)
+        return Figures(
+            executed=totals["executed"],
+            failed=totals["failed"],
+            executed_last_hour=sum(row[1] for row in minutes),
+            failed_last_hour=sum(row[2] for row in minutes),
+            per_minute=minutes,
+            in_flight=states.get(State.STARTED, none)[0],
+            waiting=states.get(State.TAKEN, none)[0] + states.get(State.QUEUED, none)[0],
+            undelivered=sum(states.get(state, none)[0] for state in OUTBOX),
+            undelivered_bytes=sum(states.get(state, none)[1] for state in OUTBOX),
+            rejected=rejected,
+        )
+
+    def unsettled(self) -> int:
+        """Rows taken, queued or started: what fills the agent's slots."""
+        with self._errors():
+            sql = "SELECT count(*) FROM jobs WHERE state IN ('taken', 'queued', 'started')"
+            return int(self._db.execute(sql).fetchone()[0])
+
+    # ---- notes between processes ------------------------------------------------------------------------------------
+
+    def note(self, name: str) -> Any:
+        """A small JSON value another process has left (`registration`, `pause`, …); None when absent."""
+        with self._errors():
+            row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return None if row is None else json.loads(row[0])
+
+    def leave_note(self, name: str, value: Any) -> None:
+        """Replace a note; None removes it."""
+        with self._transaction():
+            if value is None:
+                self._db.execute("DELETE FROM meta WHERE name = ?", (name,))
+            else:
+                self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, json.dumps(value)))
+
+    # ---- inside -----------------------------------------------------------------------------------------------------
+
+    def _end(
+        self,
+        key: str,
+        source: State,
+        target: State,
+        outcome: Outcome,
+        result: dict[str, Any],
+        fault: str | None,
+        *,
+        executed: bool = True,
+    ) -> bool:
+        # the parameters are needed no more: what is not there cannot leak
+        moved = self._db.execute(
+            "UPDATE jobs SET state = ?, outcome = ?, result = ?, fault = ?, finished_ms = ?, finished_at = ?,"
+            " sealed = NULL WHERE key = ? AND state = ?",
+            (
+                *(target, outcome, json.dumps(result, allow_nan=False, separators=(",", ":")), fault),
+                *(self._monotonic(), self._wall(), key, source),
+            ),
+        ).rowcount
+        if moved and executed:
+            self._count(failed=result.get("status") != "success")
+        return bool(moved)
+
+    def _end_expired(self, row: JobRow) -> None:
+        result = ended_without_result(
+            row.job_id, "expired", "this agent could not start the job within its start deadline"
+        )
+        self._end(row.key, State.QUEUED, State.EXPIRED, "expired", result, "agent", executed=False)
+
+    def _count(self, *, failed: bool) -> None:
+        self._db.execute(
+            "UPDATE totals SET value = value + 1 WHERE name = 'executed' OR (? AND name = 'failed')", (failed,)
+        )
+        self._db.execute(
+            "INSERT INTO minutes VALUES (?, 1, ?) ON CONFLICT (minute) DO UPDATE"
+            " SET executed = executed + 1, failed = failed + excluded.failed",
+            (int(self._wall() // 60), int(failed)),
+        )
+
+    def _too_late(self, key: str) -> bool:
+        row = self._db.execute("SELECT boot_id, start_by_ms, start_by_at FROM jobs WHERE key = ?", (key,)).fetchone()
+        if row["boot_id"] == self._boot:
+            return bool(self._monotonic() > row["start_by_ms"])
+        # received before a reboot: the monotonic clock began anew, only the wall clock is left
+        return bool(self._wall() > row["start_by_at"])
+
+    def _rows(self, where: str, parameters: Sequence[Any] = ()) -> list[JobRow]:
+        with self._errors():
+            # `where` is always one of this module's own texts
+            records = self._db.execute(f"SELECT * FROM jobs WHERE {where}", parameters).fetchall()
+        return [row_of(record) for record in records]
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._errors():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        """The one edge where sqlite's errors become ours."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise JournalError(f"the job journal {self.path} cannot be used: {error}") from None
+        except sqlite3.IntegrityError:
+            raise  # a mistake in this module, not in the file
+        except sqlite3.DatabaseError as error:
+            raise JournalDamaged(f"the job journal {self.path} is damaged: {error}") from None

@@ -1,0 +1,37 @@
+"""Results that the wire can always carry (contract 2.2): safe values, and the form of a job that ended without one."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+_MAX_DEPTH = 64
+
+
+def ended_without_result(job_id: str, word: str, sentence: str) -> dict[str, Any]:
+    """A result for a job with no outcome of its own; `word` (`in_doubt`, `cancelled`, …) is a token and comes first."""
+    return {
+        "jobId": job_id,
+        "status": "error",
+        "output": None,
+        "error": f"{word}: {sentence}",
+        "exitCode": -1,
+        "durationMs": 0,
+    }
+
+
+def json_safe(value: Any, _depth: int = 0) -> Any:
+    """A copy every JSON encoder takes: NaN and infinities become null, lone surrogates `?`, unknown types text."""
+    if isinstance(value, dict | list | tuple | set | frozenset):
+        if _depth >= _MAX_DEPTH:
+            return "[nested too deeply]"
+        if isinstance(value, dict):
+            return {json_safe(str(key)): json_safe(item, _depth + 1) for key, item in value.items()}
+        return [json_safe(item, _depth + 1) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, bytes | bytearray):
+        return f"[{len(value)} bytes]"
+    return str(value).encode("utf-8", "replace").decode()
