@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 REPLACEMENT: Final = "[REDACTED]"
 MIN_SECRET_CHARS: Final = 6
@@ -23,3 +23,29 @@ class Redactor:
             self.count += value.count(secret)
             value = value.replace(secret, REPLACEMENT)
         return value
+
+    @classmethod
+    def of(cls, *values: Any) -> Redactor:
+        """From every string leaf of the given JSON trees."""
+        return cls(leaf for value in values for leaf in _leaves(value))
+
+    def tree(self, value: Any) -> Any:
+        """A JSON tree without the secrets."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, dict):
+            return {self.text(str(key)): self.tree(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.tree(item) for item in value]
+        return value
+
+
+def _leaves(value: Any) -> Iterable[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _leaves(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _leaves(item)

@@ -22,16 +22,19 @@ def ended_without_result(job_id: str, word: str, sentence: str) -> dict[str, Any
 
 def json_safe(value: Any, _depth: int = 0) -> Any:
     """A copy every JSON encoder takes: NaN and infinities become null, lone surrogates `?`, unknown types text."""
-    if isinstance(value, dict | list | tuple | set | frozenset):
-        if _depth >= _MAX_DEPTH:
-            return "[nested too deeply]"
-        if isinstance(value, dict):
-            return {json_safe(str(key)): json_safe(item, _depth + 1) for key, item in value.items()}
-        return [json_safe(item, _depth + 1) for item in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
     if value is None or isinstance(value, bool | int):
         return value
-    if isinstance(value, bytes | bytearray):
-        return f"[{len(value)} bytes]"
-    return str(value).encode("utf-8", "replace").decode()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict | list | tuple | set | frozenset):
+        return _safe_container(value, _depth)
+    text = f"[{len(value)} bytes]" if isinstance(value, bytes | bytearray) else str(value)
+    return text.encode("utf-8", "replace").decode()
+
+
+def _safe_container(value: Any, depth: int) -> Any:
+    if depth >= _MAX_DEPTH:
+        return "[nested too deeply]"
+    if isinstance(value, dict):
+        return {json_safe(str(key)): json_safe(item, depth + 1) for key, item in value.items()}
+    return [json_safe(item, depth + 1) for item in value]

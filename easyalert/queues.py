@@ -1,0 +1,147 @@
+"""Every Redis name, and the only door to RQ's data: one queue, one allow-listed function, a serializer without code.
+
+Redis carries keys of journal rows and a readable description, never a parameter (rq-dashboard shows both). Whoever can
+write to Redis can at most make a worker look at the journal.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Iterable
+from typing import Any, Final
+
+from redis import Redis
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+from rq import Queue
+from rq.exceptions import DeserializationError
+from rq.job import Job
+
+from easyalert.errors import QueueError
+from easyalert.settings import AgentSettings
+
+QUEUE: Final = "easyalert"
+JOB_FUNCTION: Final = "workers.jobs.run_job"
+"""Dotted name of the one function a queued job may name. Wire format: it is stored in Redis."""
+RESULT_TTL_S: Final = 600
+"""How long rq-dashboard shows ended jobs."""
+VIEWER_USER: Final = "viewer"
+"""The read-only Redis account of rq-dashboard on the embedded server."""
+
+_PRIMITIVES: Final = (str, bytes, int, float, bool, type(None))
+
+
+class PrimitiveSerializer:
+    """Pickle that carries lists, dicts and primitives only, in both directions.
+
+    The stock rq-dashboard unpickles by itself, so the format must be pickle; no class or function can be named in
+    ours, so nothing runs on load.
+    """
+
+    @staticmethod
+    def dumps(value: Any) -> bytes:
+        """Raises TypeError for anything that is not made of primitives."""
+        _check(value)
+        return pickle.dumps(value, protocol=4)
+
+    @staticmethod
+    def loads(data: bytes) -> Any:
+        """Raises DeserializationError for a payload that names any class or function."""
+        try:
+            return _PrimitiveUnpickler(io.BytesIO(data)).load()
+        except Exception as error:  # noqa: BLE001 - a hostile payload may raise anything; all of it is one refusal
+            raise DeserializationError(f"not a payload of this agent ({type(error).__name__})") from None
+
+
+class _PrimitiveUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        raise pickle.UnpicklingError(f"{module}.{name} is not allowed")
+
+    def persistent_load(self, _pid: Any) -> Any:
+        raise pickle.UnpicklingError("persistent ids are not allowed")
+
+
+def _check(value: Any) -> None:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _check(key)
+            _check(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _check(item)
+    elif type(value) not in _PRIMITIVES:
+        raise TypeError(f"{type(value).__name__} may not be put into Redis")
+
+
+class AgentJob(Job):
+    """An RQ job that refuses every function but ours, whatever Redis says."""
+
+    @property
+    def func(self) -> Any:
+        """The callable; raises DeserializationError for a foreign name."""
+        if self.func_name != JOB_FUNCTION:
+            raise DeserializationError("this agent runs only its own job function")
+        return super().func
+
+
+class AgentQueue(Queue):
+    """The queue with our job class and serializer."""
+
+    job_class = AgentJob
+
+
+def connect(settings: AgentSettings) -> Redis:
+    """A lazy connection to the agent's Redis: unix socket of the embedded server, or REDIS_URL.
+
+    Waits are short and capped near 2 s in all: a process that waits longer cannot stop in time.
+    """
+    retry = Retry(ExponentialBackoff(cap=0.5, base=0.05), 4)
+    options: dict[str, Any] = {
+        "retry": retry,
+        "socket_timeout": 10,
+        "socket_connect_timeout": 2,
+        "health_check_interval": 30,
+    }
+    if settings.redis_url is not None:
+        return Redis.from_url(settings.redis_url.get_secret_value(), **options)
+    options.pop("socket_connect_timeout")
+    return Redis(unix_socket_path=str(settings.redis_socket), **options)
+
+
+def agent_queue(connection: Redis) -> AgentQueue:
+    """The agent's one queue."""
+    return AgentQueue(QUEUE, connection=connection, serializer=PrimitiveSerializer, job_class=AgentJob)
+
+
+def enqueue(queue: AgentQueue, jobs: Iterable[tuple[str, str, int]]) -> int:
+    """Put (row key, description, time limit in seconds) into the queue; doubles are harmless. Raises QueueError."""
+    prepared = [
+        Queue.prepare_data(
+            JOB_FUNCTION,
+            args=(key,),
+            job_id=key,
+            description=description,
+            # RQ's own limit is only a net under the pool's deadline, which kills the whole tree
+            timeout=limit_s + 120,
+            result_ttl=RESULT_TTL_S,
+            failure_ttl=RESULT_TTL_S,
+        )
+        for key, description, limit_s in jobs
+    ]
+    if not prepared:
+        return 0
+    try:
+        queue.enqueue_many(prepared)
+    except RedisError as error:
+        raise QueueError(f"Redis does not take jobs ({type(error).__name__}); they wait in the journal") from None
+    return len(prepared)
+
+
+def queued_keys(queue: AgentQueue) -> set[str]:
+    """Row keys that stand in the queue now. Raises QueueError."""
+    try:
+        return set(queue.get_job_ids())
+    except RedisError as error:
+        raise QueueError(f"Redis does not answer ({type(error).__name__})") from None

@@ -1,0 +1,22 @@
+"""The kit executors are built from: base class, actions, parameters, the Context, results, bounded output, harness.
+
+May import `easyalert.errors`, `easyalert.protocol`, `easyalert.redact`, `easyalert.netguard`. Never comes in: the
+vault, Redis, RQ, settings — what an executor may have reaches it through the Context.
+"""
+
+from workers.sdk.context import Context
+from workers.sdk.executor import ActionSpec, Executor, Parameters, action
+from workers.sdk.output import BoundedOutput
+from workers.sdk.result import ExecutorResult, failure, success
+
+__all__ = [
+    "ActionSpec",
+    "BoundedOutput",
+    "Context",
+    "Executor",
+    "ExecutorResult",
+    "Parameters",
+    "action",
+    "failure",
+    "success",
+]

@@ -1,0 +1,87 @@
+"""All an executor gets: the job, its credential, its deadline, the rules for addresses, and a redactor."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from easyalert.netguard.judge import NetworkPolicy
+
+from easyalert.errors import CredentialError
+from easyalert.redact import Redactor
+
+Stopped = Literal["timed_out", "cancelled"]
+
+
+@dataclass
+class Context:
+    """One job's surroundings.
+
+    `read_credential` is set by the worker: it reads the vault entry for `connection_id` (None when there is none) and
+    raises VaultError (WrongKey, VaultDamaged, …). Executors call `credential()` or `require_credential()`.
+    """
+
+    job_id: str
+    action_type: str
+    connection_id: str | None
+    params: dict[str, Any]
+    """The job's parameters as they came; actions get them parsed."""
+    timeout_s: int
+    """The job's time limit, clamped (contract 2.4)."""
+    tmp_dir: Path
+    """A private folder for files of running jobs, 0700."""
+    mark: str
+    """Put into the environment of every process a job starts (`EASYALERT_JOB`), so that its tree can be found."""
+    known_secrets: tuple[str, ...] = ()
+    """The agent's own secrets (API key, admin token): redacted from every result, like the credential's strings."""
+    network_policy: NetworkPolicy = field(default_factory=NetworkPolicy)
+    allow_os_restart: bool = False
+    read_credential: Callable[[str], dict[str, Any] | None] = lambda _: None
+    cancelled: Callable[[], bool] = lambda: False
+    clock: Callable[[], float] = time.monotonic
+    deadline: float = 0.0
+    """On `clock`. Zero: set from `timeout_s` at construction."""
+    redactor: Redactor = field(init=False)
+    _credential: dict[str, Any] | None = None
+    _credential_read: bool = False
+
+    def __post_init__(self) -> None:
+        self.redactor = Redactor(self.known_secrets)
+        self.deadline = self.deadline or self.clock() + self.timeout_s
+
+    def remaining(self) -> float:
+        """Seconds until the job's deadline, never negative."""
+        return max(0.0, self.deadline - self.clock())
+
+    def stopped(self) -> Stopped | None:
+        """Why the action has to end now; None while it may go on."""
+        if self.cancelled():
+            return "cancelled"
+        return "timed_out" if self.clock() >= self.deadline else None
+
+    def credential(self) -> dict[str, Any] | None:
+        """The vault entry of the job's connection; None when the job names none or the vault has none.
+
+        From the first call on, all its strings are redacted from whatever this job returns.
+        """
+        if not self._credential_read:
+            self._credential = self.read_credential(self.connection_id) if self.connection_id else None
+            self._credential_read = True
+            if self._credential:
+                self.redactor = Redactor.of(self.known_secrets, self._credential)
+        return self._credential
+
+    def require_credential(self) -> dict[str, Any]:
+        """As `credential`, but raises CredentialError naming the connection and the command that adds it."""
+        found = self.credential()
+        if found is None:
+            if not self.connection_id:
+                raise CredentialError(f"{self.action_type} needs a connectionId: its credential is read from the vault")
+            raise CredentialError(
+                f"the vault of this agent has no credential for connection '{self.connection_id}'; "
+                "deliver it from the control plane or through PUT /connections/ID of the admin API"
+            )
+        return found
