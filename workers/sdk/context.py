@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from easyalert.netguard.judge import NetworkPolicy
-
 from easyalert.errors import CredentialError
+from easyalert.netguard.judge import NetworkPolicy
 from easyalert.redact import Redactor
 
 Stopped = Literal["timed_out", "cancelled"]

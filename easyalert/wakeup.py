@@ -1,0 +1,43 @@
+"""A tap on the poller's shoulder: one datagram on a unix socket means "look at the journal".
+
+It carries no data and may be lost: the journal is the truth and is looked at regularly anyway. What it saves is the wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from pathlib import Path
+
+
+def notify(path: Path) -> None:
+    """Wake the poller; never blocks, never fails: nobody listening is fine."""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.setblocking(False)
+        sender.sendto(b"!", os.fspath(path))
+
+
+class WakeupListener:
+    """Sets `event` whenever somebody taps. Raises OSError at construction when the socket cannot be made."""
+
+    def __init__(self, path: Path, event: asyncio.Event) -> None:
+        self._event = event
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+        # one agent per state directory (its lock): a leftover socket is ours
+        path.unlink(missing_ok=True)
+        self._socket.bind(os.fspath(path))
+        path.chmod(0o600)
+        asyncio.get_running_loop().add_reader(self._socket, self._drain)
+
+    def _drain(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while self._socket.recv(16):
+                pass
+        self._event.set()
+
+    def close(self) -> None:
+        """Stop listening; the socket's file stays for the next start to replace."""
+        asyncio.get_running_loop().remove_reader(self._socket)
+        self._socket.close()
