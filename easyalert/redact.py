@@ -1,51 +1,209 @@
-"""Redaction: secrets are taken out of everything that leaves a worker or reaches a log."""
+"""Redaction: secrets are taken out of everything that leaves a worker or reaches a log.
+
+A `Redactor` is built from the secrets of one job (every string leaf of its credentials, the API key, the admin token)
+and knows them in all forms of `easyalert.spellings`. It is applied before anything is truncated: a cut secret cannot be
+found any more. Matches that overlap or touch become one replacement; where one form is the beginning of another, the
+longer one counts.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import functools
+import re
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
+from easyalert.spellings import MIN_SECRET_CHARS, spellings
+
 REPLACEMENT: Final = "[REDACTED]"
-MIN_SECRET_CHARS: Final = 6
-"""Shorter secrets would cut ordinary words out of every output."""
+
+_REPLACEMENT_BYTES: Final = REPLACEMENT.encode()
+_CACHED_SECRET_CHARS: Final = 16_384
+# Values under these keys of a credential are words of a protocol ("bearer"), not secrets.
+_NOT_SECRET_KEYS: Final = frozenset({"authType", "authMethod", "headerName"})
 
 
 class Redactor:
-    """Replaces every occurrence of the given secrets. `count` is the number of replacements made so far."""
+    """Replaces the given secrets, in every form, by `REPLACEMENT`. Secrets under six characters are ignored.
+
+    `count` is the number of replacements made so far, streams included. Without secrets every method returns what it
+    was given. Forms are worked out on first use.
+    """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._secrets = sorted({s for s in secrets if len(s) >= MIN_SECRET_CHARS}, key=len, reverse=True)
+        self._secrets = frozenset(secret for secret in secrets if len(secret) >= MIN_SECRET_CHARS)
+        self._forms: _Forms | None = None
         self.count = 0
-
-    def text(self, value: str) -> str:
-        """`value` without the secrets."""
-        for secret in self._secrets:
-            self.count += value.count(secret)
-            value = value.replace(secret, REPLACEMENT)
-        return value
 
     @classmethod
     def of(cls, *values: Any) -> Redactor:
-        """From every string leaf of the given JSON trees."""
-        return cls(leaf for value in values for leaf in _leaves(value))
+        """A redactor for every string leaf of `values` (objects, lists, strings); keys and numbers are no secrets."""
+        return cls(_string_leaves(values))
+
+    def text(self, value: str) -> str:
+        """`value` without the secrets; lone surrogates are kept."""
+        if not self._secrets:
+            return value
+        found = self.count
+        clean = self.data(value.encode("utf-8", "surrogatepass"))
+        if self.count == found:
+            return value
+        try:
+            return clean.decode("utf-8", "surrogatepass")
+        except UnicodeDecodeError:  # a secret in another character set was cut out of the middle of a character
+            return clean.decode("utf-8", "replace")
+
+    def data(self, value: bytes) -> bytes:
+        """`value` without the secrets, looked for as UTF-8, UTF-16 and Latin-1."""
+        if not self._secrets:
+            return value
+        stream = self.stream()
+        return stream.feed(value) + stream.finish()
 
     def tree(self, value: Any) -> Any:
-        """A JSON tree without the secrets."""
-        if isinstance(value, str):
-            return self.text(value)
-        if isinstance(value, dict):
-            return {self.text(str(key)): self.tree(item) for key, item in value.items()}
-        if isinstance(value, list | tuple):
-            return [self.tree(item) for item in value]
-        return value
+        """A copy of a JSON tree, however deep, with every string and every key cleaned; two keys never become one."""
+        if not self._secrets:
+            return value
+        root: list[Any] = [None]
+        todo: list[tuple[Any, Any, Any]] = [(value, root, 0)]
+        while todo:
+            item, parent, slot = todo.pop()
+            if isinstance(item, str):
+                parent[slot] = self.text(item)
+            elif isinstance(item, dict):
+                parent[slot] = copy = dict.fromkeys(self._keys(item))
+                todo.extend((member, copy, key) for key, member in zip(copy, item.values(), strict=True))
+            elif isinstance(item, list | tuple):
+                parent[slot] = members = [None] * len(item)
+                todo.extend((member, members, index) for index, member in enumerate(item))
+            else:
+                parent[slot] = item
+        return root[0]
+
+    def stream(self) -> StreamRedactor:
+        """A redactor for one stream of bytes that comes in pieces; its replacements count here."""
+        if self._forms is None:
+            small = sum(map(len, self._secrets)) <= _CACHED_SECRET_CHARS
+            self._forms = _cached_forms(self._secrets) if small else _forms(self._secrets)
+        return StreamRedactor(self, self._forms)
+
+    def _keys(self, item: dict[Any, Any]) -> list[Any]:
+        keys: dict[Any, None] = {}
+        for key in item:
+            clean = unique = self.text(key) if isinstance(key, str) else key
+            number = 1
+            while unique in keys:
+                number += 1
+                unique = f"{clean} {number}"
+            keys[unique] = None
+        return list(keys)
 
 
-def _leaves(value: Any) -> Iterable[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from _leaves(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _leaves(item)
+class StreamRedactor:
+    """Redacts a stream: everything but what may be the beginning of a secret is given out at once.
+
+    It never holds more than the longest form less one byte (about 500 bytes). All pieces given out, joined, are what
+    `Redactor.data` makes of the joined input, wherever the input was cut.
+    """
+
+    def __init__(self, redactor: Redactor, forms: _Forms) -> None:
+        self._redactor = redactor
+        self._forms = forms
+        self._held = b""
+        # How far the last replacement reaches into what is held; -1: what was given out last is no replacement.
+        self._covered = -1
+
+    def feed(self, chunk: bytes) -> bytes:
+        """What can be given out now that `chunk` has come."""
+        if self._forms.none:
+            return chunk
+        held = self._held + chunk
+        return self._advance(held, self._forms.first_unfinished(held))
+
+    def finish(self) -> bytes:
+        """The rest, at the end of the stream."""
+        return self._advance(self._held, len(self._held))
+
+    def _advance(self, held: bytes, decided: int) -> bytes:
+        """Give out `held` up to `decided`: no form that starts before it can be unfinished."""
+        given: list[bytes] = []
+        end = self._covered
+        for start, stop in self._forms.matches(held, decided):
+            if start > end:
+                given += (held[max(end, 0) : start], _REPLACEMENT_BYTES)
+                self._redactor.count += 1
+            end = max(end, stop)
+        given.append(held[max(end, 0) : decided])
+        self._covered = end - decided if end >= decided else -1
+        self._held = held[decided:]
+        return b"".join(given)
+
+
+class _Forms:
+    """The forms to look for. One regular expression finds their first six bytes; the few candidates are compared."""
+
+    def __init__(self, forms: Iterable[bytes]) -> None:
+        self._by_head: dict[bytes, list[bytes]] = {}
+        for form in sorted(set(forms), key=len, reverse=True):
+            self._by_head.setdefault(form[:MIN_SECRET_CHARS], []).append(form)
+        self.none = not self._by_head
+        self._beginnings = {head[:length] for head in self._by_head for length in range(1, MIN_SECRET_CHARS)}
+        self._longest = max((len(forms[0]) for forms in self._by_head.values()), default=0)
+        self._heads = re.compile(_trie_pattern(sorted(self._by_head)), re.DOTALL)
+
+    def matches(self, data: bytes, before: int) -> Iterator[tuple[int, int]]:
+        """Start and end of every longest form that starts before `before`, overlapping ones too."""
+        search, by_head = self._heads.search, self._by_head
+        at = 0
+        while (hit := search(data, at)) and (start := hit.start()) < before:
+            for form in by_head[hit[0]]:
+                if data.startswith(form, start):
+                    yield start, start + len(form)
+                    break
+            at = start + 1
+
+    def first_unfinished(self, data: bytes) -> int:
+        """Where the first form starts that `data` holds only the beginning of; its length when there is none."""
+        size = len(data)
+        at = max(0, size - self._longest + 1)
+        while hit := self._heads.search(data, at):
+            start = hit.start()
+            rest = data[start:]
+            if any(len(form) > len(rest) and form.startswith(rest) for form in self._by_head[hit[0]]):
+                return start
+            at = start + 1
+        for length in range(min(MIN_SECRET_CHARS - 1, size), 0, -1):
+            if data[size - length :] in self._beginnings:
+                return size - length
+        return size
+
+
+def _forms(secrets: frozenset[str]) -> _Forms:
+    return _Forms(form for secret in secrets for form in spellings(secret))
+
+
+# A worker runs many jobs with few credentials; it can read the whole vault anyway.
+_cached_forms = functools.lru_cache(maxsize=32)(_forms)
+
+
+def _trie_pattern(words: list[bytes]) -> bytes:
+    """A pattern for exactly these sorted words of one length, that tries each common beginning once."""
+    if not words or not words[0]:
+        return b""
+    branches = [
+        re.escape(first) + _trie_pattern([word[1:] for word in words if word[:1] == first])
+        for first in sorted({word[:1] for word in words})
+    ]
+    return branches[0] if len(branches) == 1 else b"(?:" + b"|".join(branches) + b")"
+
+
+def _string_leaves(value: Any) -> Iterator[str]:
+    todo = [value]
+    while todo:
+        item = todo.pop()
+        if isinstance(item, str):
+            yield item
+        elif isinstance(item, dict):
+            todo.extend(member for key, member in item.items() if key not in _NOT_SECRET_KEYS)
+        elif isinstance(item, list | tuple | set | frozenset):
+            todo.extend(item)
