@@ -70,12 +70,15 @@ def read(path: Path, *, tighten: bool = True) -> tuple[bytes, Stamp] | None:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
             return None
-        with os.fdopen(descriptor, "rb") as file:
+        try:
             found = os.fstat(descriptor)
             known = _stamp(path, found)
             if tighten and stat.S_IMODE(found.st_mode) & _OPEN_TO_OTHERS:
                 _tighten(path, descriptor, stat.S_IMODE(found.st_mode))
-            return file.read(MAX_BYTES + 1), known
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                return file.read(MAX_BYTES + 1), known
+        finally:
+            os.close(descriptor)
 
 
 @contextmanager

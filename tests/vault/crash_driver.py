@@ -1,0 +1,109 @@
+"""Writes to a vault until it is killed, in processes of its own. Not a test: `test_crash.py` runs it.
+
+`python crash_driver.py points PATH OPERATION`: one child per system call of the operation, each killed at that call; prints
+the number of points. `python crash_driver.py loop PATH NAME`: stores and rekeys for ever, one line per finished write.
+`python crash_driver.py kills PATH ROUNDS`: two such loops at a time, killed after a moment; prints each one's last write.
+"""
+
+import itertools
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import vault.key
+from vault import Vault, VaultKey
+
+KEYS = ("ea_agent_key_one", "ea_agent_key_two")
+CALLS = ("open", "write", "fchmod", "fsync", "replace", "unlink", "close")
+
+
+def operation(name: str, path: Path) -> None:
+    store = Vault(path, VaultKey(KEYS[0]))
+    if name == "put":
+        store.put("b", {"v": 2})
+    elif name == "delete":
+        store.delete("gone")
+    elif name == "rekey":
+        store.rekey(KEYS[1])
+
+
+def die_at(point: int) -> None:
+    """Kill this process by SIGKILL instead of the system call number `point`."""
+    count = itertools.count()
+
+    def dying(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if next(count) == point:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return real(*args, **kwargs)
+
+        return call
+
+    for name in CALLS:
+        setattr(os, name, dying(getattr(os, name)))
+
+
+def points(path: Path, name: str) -> None:
+    original = path.with_name("original")
+    shutil.copy(path, original)
+    for point in itertools.count():
+        folder = path.parent / f"point-{point}"
+        folder.mkdir()
+        shutil.copy(original, folder / path.name)
+        child = os.fork()
+        if child == 0:
+            die_at(point)
+            operation(name, folder / path.name)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        if os.WIFEXITED(status):
+            if os.WEXITSTATUS(status) != 0:
+                sys.exit(f"point {point}: exit {os.WEXITSTATUS(status)}")
+            sys.stdout.write(f"{point}\n")
+            return
+
+
+def kills(path: Path, rounds: str) -> None:
+    chance = random.Random(50)
+    for number in range(int(rounds)):
+        writers = []
+        for name in (f"left-{number}", f"right-{number}"):
+            reading, writing = os.pipe()
+            child = os.fork()
+            if child == 0:
+                os.dup2(writing, 1)
+                loop(path, name)
+            os.close(writing)
+            writers.append((name, child, reading))
+        time.sleep(chance.uniform(0.01, 0.06))
+        for name, child, reading in writers:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            with os.fdopen(reading) as acknowledged:
+                last = acknowledged.read().split("\n")[-2:][0]
+            sys.stdout.write(f"{name} {last or -1}\n")
+            # Nothing unwritten may be inherited, and so repeated, by the next children.
+            sys.stdout.flush()
+
+
+def loop(path: Path, name: str) -> None:
+    store = Vault(path, VaultKey(*KEYS))
+    for number in itertools.count():
+        store.put(name, {"number": number})
+        sys.stdout.write(f"{number}\n")
+        sys.stdout.flush()
+        if number % 5 == 4:
+            # Back and forth, so that after any number of deaths the two keys open it between them.
+            store.rekey(KEYS[number % 2])
+            store = Vault(path, VaultKey(KEYS[number % 2], KEYS[1 - number % 2]))
+
+
+if __name__ == "__main__":
+    vault.key.ITERATIONS = 1
+    {"points": points, "loop": loop, "kills": kills}[sys.argv[1]](Path(sys.argv[2]), sys.argv[3])
