@@ -107,8 +107,8 @@ def replace(path: Path, data: bytes, *, previous: bytes | None) -> None:
     """
     with _told(path, "cannot be written"):
         if previous is not None:
-            _put_in_place(backup_of(path), previous, owner_like=path)
-        _put_in_place(path, data, owner_like=path)
+            _put_in_place(backup_of(path), previous, successor_of=path)
+        _put_in_place(path, data, successor_of=path)
     try:
         _sync_folder(path.parent)
     except OSError as error:
@@ -124,7 +124,7 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _put_in_place(path: Path, data: bytes, *, owner_like: Path) -> None:
+def _put_in_place(path: Path, data: bytes, *, successor_of: Path) -> None:
     new = beside(path, ".new")
     # Left over by a writer that died: nobody else uses it while we hold the lock. A link put here is not followed.
     new.unlink(missing_ok=True)
@@ -132,9 +132,10 @@ def _put_in_place(path: Path, data: bytes, *, owner_like: Path) -> None:
     try:
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(descriptor, OWNER_ONLY)
-            _keep_owner(descriptor, owner_like)
+            _keep_owner(descriptor, successor_of)
             file.write(data)
             file.flush()
+            _outdate(successor_of, descriptor)
             # Without it, a power cut after the rename can leave an empty file under the right name.
             os.fsync(descriptor)
         new.replace(path)
@@ -142,6 +143,15 @@ def _put_in_place(path: Path, data: bytes, *, owner_like: Path) -> None:
         with suppress(OSError):
             new.unlink(missing_ok=True)
         raise
+
+
+def _outdate(path: Path, descriptor: int) -> None:
+    # The kernel's clock ticks every few milliseconds and inodes are used again: two writes in one tick could leave the
+    # same stamp, and readers would keep the older content. So the time always moves on.
+    with suppress(FileNotFoundError):
+        after = path.lstat().st_mtime_ns + 1
+        if os.fstat(descriptor).st_mtime_ns < after:
+            os.utime(descriptor, ns=(after, after))
 
 
 def _keep_owner(descriptor: int, owner_like: Path) -> None:

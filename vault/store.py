@@ -159,13 +159,18 @@ class Vault:
         if now is None:
             return None
         seen = self._seen
-        if seen is None or seen[0] != now:
+        while seen is None or seen[0] != now:
+            key = self._key
             found = files.read(self._path, tighten=tighten)
             if found is None:
                 return None
-            raw, read_stamp = found
-            seen = (read_stamp, Opening(self._parsed(raw), self._key))
-            self._seen = seen
+            raw, now = found
+            seen = (now, Opening(self._parsed(raw), key))
+            if self._key is key:
+                self._seen = seen
+            else:
+                # A rekey in another thread came between key and file: the pair may not match.
+                seen = None
         return seen[1]
 
     def _change(self, change: _Change) -> int:

@@ -42,6 +42,16 @@ def test_every_replacement_changes_the_stamp(path):
     assert files.stamp(path) != before
 
 
+def test_writes_within_one_tick_of_the_clock_differ_even_when_inode_and_size_do_not(path):
+    write(path, b"000")
+    times = []
+    for number in range(200):
+        write(path, b"%03d" % number, previous=b"000")
+        times.append(files.stamp(path).mtime_ns)
+    assert len(set(times)) == 200
+    assert times == sorted(times)
+
+
 def test_only_the_owner_may_read_whatever_the_umask_says(path):
     former = os.umask(0)
     try:
