@@ -6,6 +6,7 @@ write to Redis can at most make a worker look at the journal.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import pickle
 from collections.abc import Iterable
@@ -27,6 +28,8 @@ JOB_FUNCTION: Final = "workers.jobs.run_job"
 """Dotted name of the one function a queued job may name. Wire format: it is stored in Redis."""
 RESULT_TTL_S: Final = 600
 """How long rq-dashboard shows ended jobs."""
+AGENT_USER: Final = "agent"
+"""The account of the agent's own programs on the embedded server; `default` is switched off there."""
 VIEWER_USER: Final = "viewer"
 """The read-only Redis account of rq-dashboard on the embedded server."""
 
@@ -107,6 +110,8 @@ def connect(settings: AgentSettings) -> Redis:
     if settings.redis_url is not None:
         return Redis.from_url(settings.redis_url.get_secret_value(), **options)
     options.pop("socket_connect_timeout")
+    with contextlib.suppress(FileNotFoundError):  # no file: a server without accounts
+        options |= {"username": AGENT_USER, "password": settings.redis_password_path.read_text(encoding="ascii")}
     return Redis(unix_socket_path=str(settings.redis_socket), **options)
 
 

@@ -193,6 +193,16 @@ class AgentSettings(BaseSettings):
         return self.run_dir / "redis.sock"
 
     @property
+    def redis_password_path(self) -> Path:
+        """Password of the agent's account on the embedded Redis, made anew at each start."""
+        return self.run_dir / "redis_password"
+
+    @property
+    def redis_viewer_password_path(self) -> Path:
+        """Password of the read-only account (`queues.VIEWER_USER`) on the embedded Redis."""
+        return self.run_dir / "redis_viewer_password"
+
+    @property
     def supervisor_socket(self) -> Path:
         """Unix socket of supervisord's XML-RPC."""
         return self.run_dir / "supervisor.sock"
