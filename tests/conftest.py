@@ -1,0 +1,53 @@
+"""Fixtures every room's tests may use; what they are made of is in `tests/support`."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.agent_home import AgentHome
+from tests.support.plain_server import PlainServer
+from tests.support.redis_server import RedisServer
+
+
+@pytest.fixture
+def short_dir() -> Iterator[Path]:
+    """A private folder with a path short enough for unix sockets (107 bytes)."""
+    folder = Path(tempfile.mkdtemp(prefix="ea-"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def redis_server(short_dir: Path) -> Iterator[RedisServer]:
+    """A real Redis of this test's own."""
+    server = RedisServer(short_dir / "redis.sock", folder=short_dir)
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def plain_server() -> Iterator[PlainServer]:
+    """A control plane of the base protocol; the test fails when the client broke the contract."""
+    server = PlainServer()
+    yield server
+    server.close()
+    assert server.violations == []
+
+
+@pytest.fixture
+def make_home(short_dir: Path) -> Iterator[Callable[..., AgentHome]]:
+    """Makes agent homes: `make_home(url, max_concurrent_jobs=2)`."""
+    homes: list[AgentHome] = []
+
+    def make(url: str, **settings: object) -> AgentHome:
+        homes.append(AgentHome(short_dir / f"h{len(homes)}", url, **settings))
+        return homes[-1]
+
+    yield make
+    for home in homes:
+        home.close()
