@@ -13,10 +13,10 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from redis import Redis
-from redis.backoff import ExponentialBackoff
+from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
-from rq import Queue
+from rq import Queue, Worker
 from rq.exceptions import DeserializationError
 from rq.job import Job
 
@@ -95,16 +95,17 @@ class AgentQueue(Queue):
     job_class = AgentJob
 
 
-def connect(settings: AgentSettings) -> Redis:
+def connect(settings: AgentSettings, *, glance: bool = False) -> Redis:
     """A lazy connection to the agent's Redis: unix socket of the embedded server, or REDIS_URL.
 
-    Waits are short and capped near 2 s in all: a process that waits longer cannot stop in time.
+    Waits are short and capped near 2 s in all: a process that waits longer cannot stop in time. `glance`: for who only
+    wants to say how things are; nothing is tried twice, an answer comes within 1 s or not at all.
     """
-    retry = Retry(ExponentialBackoff(cap=0.5, base=0.05), 4)
+    retry = Retry(NoBackoff(), 0) if glance else Retry(ExponentialBackoff(cap=0.5, base=0.05), 4)
     options: dict[str, Any] = {
         "retry": retry,
-        "socket_timeout": 10,
-        "socket_connect_timeout": 2,
+        "socket_timeout": 1 if glance else 10,
+        "socket_connect_timeout": 1 if glance else 2,
         "health_check_interval": 30,
     }
     if settings.redis_url is not None:
@@ -148,5 +149,13 @@ def queued_keys(queue: AgentQueue) -> set[str]:
     """Row keys that stand in the queue now. Raises QueueError."""
     try:
         return set(queue.get_job_ids())
+    except RedisError as error:
+        raise QueueError(f"Redis does not answer ({type(error).__name__})") from None
+
+
+def registered_workers(queue: AgentQueue) -> int:
+    """How many RQ workers of this queue Redis knows; a killed one counts until its key runs out. Raises QueueError."""
+    try:
+        return int(Worker.count(queue=queue))
     except RedisError as error:
         raise QueueError(f"Redis does not answer ({type(error).__name__})") from None
