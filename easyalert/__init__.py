@@ -6,9 +6,14 @@ runtime. Imports third parties only, never a room (`poller`, `workers`, `vault`,
 credential, a loop of its own.
 """
 
-from importlib.metadata import PackageNotFoundError, version
 
-try:
-    __version__ = version("easyalert-agents")
-except PackageNotFoundError:  # a source tree that was never installed
-    __version__ = "0.0.0"
+def __getattr__(name: str) -> str:
+    # looked up when asked for: the launchers of supervisord and Redis live without importlib.metadata
+    if name != "__version__":
+        raise AttributeError(name)
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 - as above
+
+    try:
+        return version("easyalert-agents")
+    except PackageNotFoundError:  # a source tree that was never installed
+        return "0.0.0"

@@ -7,29 +7,47 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import os
 import random
-import resource
 import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Final
 
 from easyalert.errors import ConfigurationError
+from easyalert.hardening import become_subreaper, die_with_parent, harden
+
+__all__ = [
+    "EXIT_CONFIGURATION",
+    "EXIT_DEGRADED",
+    "EXIT_FAILURE",
+    "EXIT_NOT_RUNNING",
+    "EXIT_OK",
+    "OUR_PACKAGES",
+    "Backoff",
+    "ProcessIdentity",
+    "Stop",
+    "become_subreaper",
+    "boot_id",
+    "die_with_parent",
+    "harden",
+    "monotonic_ms",
+    "refuse_foreign_packages",
+    "start_ticks",
+    "this_process",
+]
 
 EXIT_OK: Final = 0
 EXIT_FAILURE: Final = 1
 """A fatal error; the log says which."""
 EXIT_CONFIGURATION: Final = 2
 """A setting, a file or a permission has to be changed by a person."""
-
-_PR_SET_PDEATHSIG: Final = 1
-_PR_SET_DUMPABLE: Final = 4
-_PR_SET_CHILD_SUBREAPER: Final = 36
+EXIT_NOT_RUNNING: Final = 3
+"""`easyalert-agent status`: no agent runs on the state directory."""
+EXIT_DEGRADED: Final = 4
+"""`easyalert-agent status`: the agent runs, and something about it needs attention."""
 
 OUR_PACKAGES: Final = ("easyalert", "vault", "poller", "workers", "heartbeat", "admin", "cli", "controlplane")
 
@@ -78,37 +96,13 @@ def monotonic_ms() -> int:
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
 
 
-def harden() -> None:
-    """No core dumps, and `/proc/PID/environ` and memory closed to other processes of the same account.
-
-    Inherited by fork, undone by exec: each program calls it first thing.
-    """
-    _prctl(_PR_SET_DUMPABLE, 0)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-def die_with_parent(signal_number: int = signal.SIGTERM) -> None:
-    """Have the kernel signal this process when its parent dies. The caller compares `os.getppid()` afterwards."""
-    _prctl(_PR_SET_PDEATHSIG, signal_number)
-
-
-def become_subreaper() -> None:
-    """Orphaned descendants, double-forked daemons included, become children of this process."""
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-
-
-def _prctl(option: int, argument: int) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(option, argument, 0, 0, 0) != 0:
-        error = ctypes.get_errno()
-        raise OSError(error, os.strerror(error))
-
-
 def refuse_foreign_packages() -> None:
     """Our top-level names are plain words; another distribution that owns one would be imported instead of ours.
 
     Raises ConfigurationError naming it.
     """
+    from importlib.metadata import packages_distributions  # noqa: PLC0415 - 6 MB that only a start-up check needs
+
     owners = packages_distributions()
     for package in OUR_PACKAGES:
         foreign = sorted(set(owners.get(package, ())) - {"easyalert-agents"})
