@@ -1,0 +1,83 @@
+"""`easyalert-agent`: parse, dispatch, turn errors into sentences. Each command lives in its own module."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib import import_module
+from typing import Final
+
+EXIT_CODES: Final = """exit codes:
+  0  ok (status: the agent is healthy)
+  1  failure; the message says which
+  2  a setting, a file or a permission has to be changed
+  3  status: no agent runs on this state directory
+  4  status: the agent runs, and something needs attention
+
+Settings come from the environment and a `.env` file in the working directory:
+AGENT_API_URL, AGENT_API_KEY, STATE_DIR, …
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.version:
+        from easyalert import __version__  # noqa: PLC0415 - reads package metadata, which --help does not need
+
+        print(f"easyalert-agent {__version__}")
+        return 0
+    if options.command is None:
+        parser.print_help()
+        return 2
+    # imported on use: `--help` answers at once, and `status` does not pay for `run`
+    command = import_module(f"cli.{options.command}")
+    from easyalert.errors import EasyAlertError  # noqa: PLC0415 - as above
+
+    try:
+        return int(command.main(options))
+    except EasyAlertError as error:
+        print(f"easyalert-agent: {error}", file=sys.stderr)
+        return _exit_code(error)
+    except BrokenPipeError:  # `easyalert-agent jobs | head`
+        sys.stderr.close()
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _exit_code(error: Exception) -> int:
+    from easyalert.errors import ConfigurationError  # noqa: PLC0415 - only after a failure
+
+    return 2 if isinstance(error, ConfigurationError) else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="easyalert-agent",
+        description="The EasyAlert automation agent: runs jobs of its control plane on this machine.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="store_true", help="show the version and exit")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    commands.add_parser(
+        "run",
+        help="run the agent in the foreground until Ctrl-C or SIGTERM, which drain it",
+        description="Checks settings, folders, ports and keys, then runs supervisord with the agent's programs in the"
+        " foreground. Ctrl-C and SIGTERM let running jobs finish (SHUTDOWN_GRACE_SECONDS), report, then stop all.",
+    )
+    status = commands.add_parser("status", help="show how the agent on this state directory is")
+    status.add_argument("--json", action="store_true", help="print one JSON object")
+    jobs = commands.add_parser("jobs", help="list the latest jobs in the journal")
+    jobs.add_argument("--rejected", action="store_true", help="only results the control plane refused for good")
+    jobs.add_argument("--limit", type=int, default=50, metavar="N", help="how many, newest first (default: 50)")
+    jobs.add_argument("--json", action="store_true", help="print one JSON array")
+    dashboard = commands.add_parser("dashboard", help="show the queue in a browser (rq-dashboard, read-only)")
+    dashboard.add_argument("--port", type=int, default=9181, help="port on 127.0.0.1 (default: 9181)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+"""Everything that is checked before a program starts, in this order; each failure is one sentence and one exit code."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import socket
+from dataclasses import dataclass
+
+from cli import embedded_redis, lock
+from cli.folders import check_disk, prepare_folders
+from easyalert.errors import ConfigurationError, VaultError
+from easyalert.journal.schema import set_aside_if_damaged
+from easyalert.sealing import ensure_key_pair
+from easyalert.settings import AgentSettings
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What the checks leave for the launcher."""
+
+    lock: int
+    """Descriptor of the state directory's lock."""
+    redis_server: str
+    """Program of the embedded Redis; empty with REDIS_URL."""
+
+
+def check(settings: AgentSettings) -> Ready:
+    """Prepare the state directory. Raises ConfigurationError, JournalError."""
+    prepare_folders(settings)
+    held = lock.hold(settings.lock_path)
+    warning = check_disk(settings)
+    if warning:
+        log.warning("%s", warning)
+    _check_port(settings.admin_port)
+    set_aside_if_damaged(settings.journal_path)
+    _prepare_keys(settings)
+    for leftover in (settings.redis_socket, settings.supervisor_socket, settings.wakeup_socket):
+        leftover.unlink(missing_ok=True)
+    server = ""
+    if settings.embedded_redis:
+        server = embedded_redis.find_server()
+        embedded_redis.write_configuration(settings)
+    if os.geteuid() == 0:
+        log.warning("the agent runs as root, and so do the scripts of its jobs; an account of its own is safer")
+    return Ready(held, server)
+
+
+def _check_port(port: int) -> None:
+    with socket.socket() as probe:
+        # as the admin server does: a port in TIME_WAIT is free
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise ConfigurationError(
+                    f"port {port} on 127.0.0.1 is in use (see who: ss -ltnp 'sport = :{port}');"
+                    " free it, or set ADMIN_PORT to another one"
+                ) from None
+            raise ConfigurationError(f"ADMIN_PORT {port} cannot be used: {error.strerror}") from None
+
+
+def _prepare_keys(settings: AgentSettings) -> None:
+    api_key = settings.agent_api_key.get_secret_value()
+    secret = settings.agent_api_key_previous
+    previous = None if secret is None else secret.get_secret_value()
+    if not ensure_key_pair(settings.agent_key_path, api_key, previous):
+        log.error(
+            "AGENT_API_KEY does not open %s: a new key pair was made, jobs received before are answered as errors;"
+            " after a rotation, set AGENT_API_KEY_PREVIOUS for the first start",
+            settings.agent_key_path,
+        )
+    if previous is not None:
+        _finish_rotation(settings, api_key, previous)
+
+
+def _finish_rotation(settings: AgentSettings, api_key: str, previous: str) -> None:
+    from vault import Vault, VaultKey  # noqa: PLC0415 - needed after a rotation only
+
+    try:
+        count = Vault(settings.vault_path, VaultKey(api_key, previous)).finish_rotation()
+    except VaultError as error:
+        # the agent is useful without its vault, and says in its heartbeat that it is locked
+        log.error("%s", error)  # noqa: TRY400 - the sentence is what helps
+        return
+    if count:
+        log.info("the vault's %d entries are encrypted under the new AGENT_API_KEY", count)

@@ -1,0 +1,93 @@
+"""`python -I -m cli.supervise CONFIG LOCK_FD`: supervisord inside this small process; the end of `easyalert-agent run`.
+
+What is added to supervisord: it looks at signals at once instead of within a second, starts its programs at once, and
+takes SIGHUP (the terminal is gone) for the end instead of a restart.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Any
+
+from supervisor import supervisord
+from supervisor.options import ServerOptions
+from supervisor.poller import PollPoller
+from supervisor.states import SupervisorStates
+
+from cli import output
+from easyalert.hardening import become_subreaper, harden
+
+
+def main() -> int:
+    """Run until SIGTERM or SIGINT, then stop the programs in the order of the configuration; the exit code."""
+    configuration, lock = sys.argv[1], int(sys.argv[2])
+    harden()  # exec has undone it
+    # held by this process alone: a program that hangs must not keep the state directory locked
+    os.set_inheritable(lock, False)  # noqa: FBT003 - the function takes no keyword
+    relays = output.make_reopenable()
+    become_subreaper()
+    options = PromptOptions()
+    # preflight has said what there is to say about root
+    options.realize(["-c", configuration, "-n", *(["-u", "root"] if os.geteuid() == 0 else [])])
+    options.first = True
+    options.test = False
+    supervisord.go(options)
+    options.close_httpservers()
+    options.close_logger()
+    output.wait_for(relays)
+    return 0
+
+
+class PromptPoller(PollPoller):
+    """A poll that ends when a signal arrives, and whose first round does not wait."""
+
+    def initialize(self) -> None:
+        """Called once by the base class."""
+        super().initialize()
+        self._first = True
+        self._wake_reading, self._wake_writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(self._wake_writing, warn_on_full_buffer=False)
+        self._poller.register(self._wake_reading, self.READ)
+
+    def poll(self, timeout: float) -> tuple[list[int], list[int]]:
+        """Readable and writable descriptors, ours left out."""
+        if self._first:
+            self._first, timeout = False, 0
+        elif self.options.mood < SupervisorStates.RUNNING:
+            timeout = min(timeout, 0.1)  # a group is stopped when the one before it is gone: do not linger between them
+        readable, writable = super().poll(timeout)
+        if self._wake_reading in readable:
+            readable.remove(self._wake_reading)
+            os.read(self._wake_reading, 4096)
+        return readable, writable
+
+
+class PromptOptions(ServerOptions):
+    """supervisord's options with the poller above."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.poller = PromptPoller(self)
+
+    def openhttpservers(self, supervisord_: supervisord.Supervisor) -> None:
+        """Called by supervisord; a socket in a 0700 folder without a password is no critical finding."""
+        level, self.logger.level = self.logger.level, sys.maxsize
+        try:
+            super().openhttpservers(supervisord_)
+        finally:
+            self.logger.level = level
+
+    def setsignals(self) -> None:
+        """Called by supervisord when everything is open."""
+        super().setsignals()
+        signal.signal(signal.SIGHUP, self._hung_up)
+
+    def _hung_up(self, _number: int, frame: FrameType | None) -> Any:
+        return self.signal_receiver.receive(signal.SIGTERM, frame)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
