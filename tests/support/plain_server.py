@@ -116,6 +116,11 @@ class PlainServer:
                 assert left > 0, f"not true within {within} s; seen: {[r.endpoint for r in self.seen][-20:]}"
                 self.changed.wait(min(left, 0.2))
 
+    @property
+    def connections_made(self) -> int:
+        """TCP connections accepted so far."""
+        return self._server.made
+
     def close(self) -> None:
         """Stop answering; idempotent."""
         if self.closing.is_set():
@@ -216,9 +221,11 @@ class _Listener(ThreadingHTTPServer):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._connections: set[socket.socket] = set()
+        self.made = 0
 
     def process_request(self, request: Any, client_address: Any) -> None:
         self._connections.add(request)
+        self.made += 1
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:

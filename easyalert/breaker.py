@@ -1,0 +1,89 @@
+"""The circuit breaker in front of the control plane (contract 1.9): after enough failures nothing is asked for a while,
+then one request goes through as a probe; its success closes the breaker, its failure opens it anew.
+
+Time comes from a clock that is given, so tests need not wait.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from easyalert.errors import BadAnswer, Unreachable
+
+FAILURES_TO_OPEN: Final = 9
+"""Three operations of three attempts each (contract 1.9). A restart of the control plane stays below that."""
+OPEN_SECONDS: Final = 30.0
+_SPREAD: Final = 0.25
+
+
+class CircuitBreaker:
+    """Shared by every request of one process but registration. Not for use by several threads."""
+
+    def __init__(
+        self,
+        *,
+        threshold: int = FAILURES_TO_OPEN,
+        clock: Callable[[], float] = time.monotonic,
+        spread: Callable[[], float] = random.random,
+    ) -> None:
+        self._threshold = threshold
+        self._clock = clock
+        self._spread = spread
+        self._failures = 0
+        self._open_until: float | None = None
+        self._probing = False
+
+    @property
+    def closed(self) -> bool:
+        """True in normal operation; False also while a probe decides."""
+        return self._open_until is None
+
+    def seconds_left(self) -> float:
+        """How long requests are still refused; 0 when the next one would go through."""
+        return 0.0 if self._open_until is None else max(0.0, self._open_until - self._clock())
+
+    @contextlib.contextmanager
+    def request(self) -> Iterator[None]:
+        """Surrounds one request. Raises Unreachable without asking anybody while the breaker is open.
+
+        Only "no usable answer" counts as a failure: a refusal proves that somebody is there. However the block is
+        left (a cancelled request too), a probe's place is given back.
+        """
+        probe = self._admit()
+        try:
+            yield
+        except (Unreachable, BadAnswer):
+            self._failed(probe=probe)
+            raise
+        except Exception:
+            self._succeeded()
+            raise
+        else:
+            self._succeeded()
+        finally:
+            if probe:
+                self._probing = False
+
+    def _admit(self) -> bool:
+        if self._open_until is None:
+            return False
+        left = self.seconds_left()
+        if left > 0 or self._probing:
+            when = f"in {left:.0f} s" if left > 0 else "as soon as the probe under way is answered"
+            raise Unreachable(f"the control plane failed {self._failures} times in a row; it is asked again {when}")
+        self._probing = True
+        return True
+
+    def _failed(self, *, probe: bool) -> None:
+        self._failures += 1
+        # requests that were under way when the breaker opened do not prolong it
+        if probe or (self._open_until is None and self._failures >= self._threshold):
+            self._open_until = self._clock() + OPEN_SECONDS * (1 + _SPREAD * (2 * self._spread() - 1))
+
+    def _succeeded(self) -> None:
+        self._failures = 0
+        self._open_until = None

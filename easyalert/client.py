@@ -1,0 +1,194 @@
+"""The one HTTP client to the control plane (contract 1.1-1.6 and the negotiated extensions).
+
+It asks once and answers once: pauses and repetitions belong to the loops that call it, which can be stopped. Every
+failure leaves here as an error of `easyalert.errors`. Bodies and queries are never logged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from collections.abc import Sequence
+from typing import Any, Final, TypeVar
+
+import httpx
+from pydantic import ValidationError
+
+from easyalert.answers import check_status, map_error
+from easyalert.breaker import CircuitBreaker
+from easyalert.errors import BadAnswer, ConfigurationError, Unreachable
+from easyalert.protocol import paths
+from easyalert.protocol.messages import (
+    AckData,
+    AckRequest,
+    HeartbeatRequest,
+    Message,
+    RegisterData,
+    RegisterRequest,
+    ResultsData,
+)
+from easyalert.settings import AgentSettings
+
+ANSWER_MAX_BYTES: Final = 64 * 1024 * 1024
+_CONNECT_S: Final = 10.0
+_ANSWER_S: Final = 30.0
+_SLOWEST_LINK_BYTES_PER_S: Final = 32 * 1024
+
+M = TypeVar("M", bound=Message)
+
+
+def encode(document: Any) -> bytes:
+    """Compact UTF-8 JSON. Raises ValueError for NaN and lone surrogates, TypeError for what is no JSON value."""
+    return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+class ControlPlaneClient:
+    """One connection pool per process. Methods raise ControlPlaneError's children; close it with `close`.
+
+    Raises ConfigurationError at construction when the key or a proxy variable cannot be used.
+    """
+
+    def __init__(self, settings: AgentSettings, *, breaker: CircuitBreaker | None = None) -> None:
+        self.breaker = breaker or CircuitBreaker()
+        self._base = settings.agent_api_url.rstrip("/")
+        key = settings.agent_api_key.get_secret_value()
+        if not (key and key.isascii() and key.isprintable()):
+            raise ConfigurationError("AGENT_API_KEY is empty or holds characters no key has; copy it again")
+        try:
+            self._http = httpx.AsyncClient(
+                headers={paths.API_KEY_HEADER: key, "Content-Type": "application/json"},
+                verify=_tls(self._base),
+                timeout=httpx.Timeout(_ANSWER_S, connect=_CONNECT_S),
+                limits=httpx.Limits(max_connections=10, max_keepalive_connections=5, keepalive_expiry=30),
+                follow_redirects=False,
+            )
+        except (ValueError, ImportError, httpx.InvalidURL) as error:
+            raise ConfigurationError(
+                f"the proxy variables of the environment (HTTPS_PROXY, HTTP_PROXY, …) cannot be used: {error}"
+            ) from None
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._http.aclose()
+
+    async def register(self, request: RegisterRequest) -> RegisterData:
+        """Introduce this agent (contract 1.3). Not behind the breaker: it is how an agent comes back."""
+        data = _data(await self._ask("POST", paths.REGISTER, encode(request.wire())))
+        try:
+            return _model(RegisterData, data)
+        except BadAnswer:
+            # extension fields of some other meaning must not keep an agent from a server's base protocol
+            return _model(RegisterData, {"agentId": data.get("agentId")} if isinstance(data, dict) else data)
+
+    async def poll(self, agent_id: str, *, wait: int | None = None, slots: int | None = None) -> list[Any]:
+        """Jobs for this agent as they came: each entry is judged on its own by the caller (contract 1.4).
+
+        `wait` (seconds) and `slots` only where the server offered longPoll.
+        """
+        query: dict[str, str | int] = {"agentId": agent_id}
+        if wait is not None:
+            query["wait"] = wait
+        if slots is not None:
+            query["slots"] = slots
+        with self.breaker.request():
+            answer = await self._ask("GET", paths.JOBS, query=query, patience=_ANSWER_S + (wait or 0))
+            entries = _data(answer)
+            if entries is None:
+                return []
+            if not isinstance(entries, list):
+                raise BadAnswer("the control plane's answer to a poll holds no list of jobs")
+            return entries
+
+    async def acknowledge(self, request: AckRequest) -> AckData:
+        """Say that hand-outs are durable here; the answer is the permit to start them (feature ack)."""
+        with self.breaker.request():
+            return _model(AckData, _data(await self._ask("POST", paths.JOBS_ACK, encode(request.wire()))))
+
+    async def report(self, results: Sequence[bytes], *, receipts: bool) -> ResultsData | None:
+        """Deliver encoded results as one array (contract 1.5). None: a plain server, whose 2xx is for all of them."""
+        body = b"[" + b",".join(results) + b"]"
+        patience = _ANSWER_S + len(body) / _SLOWEST_LINK_BYTES_PER_S
+        with self.breaker.request():
+            answer = await self._ask("POST", paths.RESULTS, body, patience=patience)
+            return _model(ResultsData, _data(answer)) if receipts else None
+
+    async def heartbeat(self, request: HeartbeatRequest) -> dict[str, Any]:
+        """Tell how this agent is (contract 1.6); `data` of the answer, empty where a plain server sends none."""
+        with self.breaker.request():
+            answer = await self._ask("POST", paths.HEARTBEAT, encode(request.wire()), patience=20)
+        try:
+            data = _data(answer)
+        except BadAnswer:  # any 2xx will do
+            return {}
+        return data if isinstance(data, dict) else {}
+
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        *,
+        query: dict[str, str | int] | None = None,
+        patience: float = _ANSWER_S,
+    ) -> bytes:
+        timeout = httpx.Timeout(patience, connect=_CONNECT_S)
+        try:
+            # httpx's limits are per read: a peer that drips bytes would hold us for ever
+            async with (
+                asyncio.timeout(patience + _CONNECT_S),
+                self._http.stream(method, self._base + path, content=body, params=query, timeout=timeout) as response,
+            ):
+                check_status(response.status_code, response.headers)
+                return await _read(response)
+        except TimeoutError:
+            raise Unreachable(
+                f"the control plane did not answer in full within {patience + _CONNECT_S:.0f} s"
+            ) from None
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as error:
+            raise map_error(error) from None
+
+
+async def _read(response: httpx.Response) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    async for part in response.aiter_bytes():
+        size += len(part)
+        if size > ANSWER_MAX_BYTES:
+            raise BadAnswer(f"the control plane's answer is larger than {ANSWER_MAX_BYTES} bytes", status=200)
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _data(body: bytes) -> Any:
+    """`data` of an answer; None when it is missing or null. Raises BadAnswer when there is no JSON object."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):  # RecursionError: nested too deeply
+        raise BadAnswer(
+            "the control plane's answer is not JSON; is AGENT_API_URL really the control plane, not a proxy or a page?",
+            status=200,
+        ) from None
+    if not isinstance(document, dict):
+        raise BadAnswer("the control plane's answer is not a JSON object", status=200)
+    return document.get("data")
+
+
+def _model(model: type[M], data: Any) -> M:
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        # the values stay out of the sentence: an answer may hold secrets
+        names = ", ".join(sorted({".".join(map(str, item["loc"])) or "data" for item in error.errors()}))
+        raise BadAnswer(f"the control plane's answer does not fit the protocol at: {names[:200]}", status=200) from None
+
+
+def _tls(base: str) -> ssl.SSLContext | bool:
+    """The machine's certificate store and certifi's; built once, and only where it is needed (20 ms)."""
+    if not base.lower().startswith("https:"):
+        return True
+    import certifi  # noqa: PLC0415 - needed for https only
+
+    context = ssl.create_default_context()
+    context.load_verify_locations(certifi.where())
+    return context
