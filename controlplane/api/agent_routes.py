@@ -1,0 +1,172 @@
+"""The agents' endpoints (contract 1.2) and their extensions `longPoll`, `ack`, `receipts`.
+
+Base agents need a 2xx for whatever they send with a good key (contract 1.10). Who is calling is known from the key; a
+request that names another agent is refused with 409, never 401 or 403: those make a base agent register anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+from fastapi.responses import JSONResponse
+from sqlalchemy.orm import Session
+
+from controlplane.api.access import Router, agent_identity
+from controlplane.api.bodies import foreign_json, foreign_object, lenient
+from controlplane.api.dispatcher import Dispatcher
+from controlplane.api.envelope import answer
+from controlplane.api.runtime import runtime_of
+from controlplane.models.tables import Agent as AgentRow
+from controlplane.services import acks, agent_link, reports
+from controlplane.services.errors import ConflictError, InvalidError
+from controlplane.services.key_auth import AgentIdentity
+from easyalert.protocol import features, paths
+from easyalert.protocol.messages import (
+    AckData,
+    AckRequest,
+    HeartbeatRequest,
+    Receipt,
+    RegisterData,
+    RegisterRequest,
+    ResultsData,
+)
+
+logger = logging.getLogger("easyalert.controlplane.agents")
+router = Router(tag="agents' protocol")
+Agent = Annotated[AgentIdentity, Depends(agent_identity)]
+
+
+@router.agents("POST", paths.REGISTER)
+async def register(request: Request, agent: Agent) -> JSONResponse:
+    """Take the agent's description of itself, answer its id and the extensions both sides have."""
+    body = await foreign_object(request)
+    unknown = {"hostname": "", "agentName": "", "version": "", "platform": "", "architecture": ""}
+    said = lenient(RegisterRequest, body, **unknown)
+
+    def work(session: Session, now: float) -> AgentRow:
+        return agent_link.register(session, now, agent.agent_id, said)
+
+    runtime = runtime_of(request)
+    row = await runtime.write(work)
+    logger.info("agent %s (%s) registered, version %s, features %s", row.name, row.id, row.version, row.features)
+    if not row.features:
+        return answer({"agentId": row.id})
+    data = RegisterData(agent_id=row.id, features=row.features, long_poll_seconds=runtime.settings.long_poll_seconds)
+    return answer(data.wire())
+
+
+@router.agents("GET", paths.JOBS)
+async def poll(request: Request, agent: Agent) -> JSONResponse:
+    """Hand out jobs: at most `slots`, at once or within `wait` seconds (feature longPoll)."""
+    query = request.query_params
+    _same_agent(agent, query.get("agentId"))
+    runtime = runtime_of(request)
+    wait_s, slots = 0.0, 1
+    if features.LONG_POLL in agent.features:
+        wait_s = min(_number(query.get("wait"), 0.0), float(runtime.settings.long_poll_seconds))
+        slots = int(_number(query.get("slots"), 1.0))
+    dispatcher: Dispatcher = request.app.state.dispatcher
+    gone = asyncio.ensure_future(_hung_up(request))
+    try:
+        jobs = await dispatcher.poll(agent, slots=slots, wait_s=wait_s, gone=gone)
+    finally:
+        gone.cancel()
+    return answer(jobs)
+
+
+@router.agents("POST", paths.JOBS_ACK)
+async def acknowledge(request: Request, agent: Agent) -> JSONResponse:
+    """Permit the agent to start what it has made durable (feature ack)."""
+    body = await foreign_object(request)
+    try:
+        said = AckRequest.model_validate(body)
+    except ValueError:
+        raise InvalidError("jobs must be a list of {jobId, attempt}, and agentId the agent's id") from None
+    _same_agent(agent, said.agent_id)
+
+    def work(session: Session, now: float) -> AckData:
+        return acks.acknowledge(session, now, agent.agent_id, said.jobs)
+
+    data = await runtime_of(request).write(work)
+    return answer(AckData(accepted=data.accepted, refused=data.refused).wire())
+
+
+@router.agents("POST", paths.RESULTS)
+async def results(request: Request, agent: Agent) -> JSONResponse:
+    """Record results, a bare array (contract 1.5). Each gets a receipt (feature receipts)."""
+    body = await foreign_json(request)
+    items: list[Any] = body if isinstance(body, list) else []
+    if not isinstance(body, list):
+        logger.warning("agent %s sent results that are no array; nothing was recorded", agent.agent_id)
+
+    def work(session: Session, now: float) -> list[Receipt]:
+        return reports.report(session, now, agent, items)
+
+    receipts = await runtime_of(request).write(work) if items else []
+    for receipt in receipts:
+        if receipt.receipt == "rejected":
+            logger.warning("result of job %s from %s rejected: %s", receipt.job_id, agent.agent_id, receipt.reason)
+    return answer(ResultsData(results=receipts).wire())
+
+
+@router.agents("POST", paths.HEARTBEAT)
+async def heartbeat(request: Request, agent: Agent) -> JSONResponse:
+    """Take a heartbeat (contract 1.6)."""
+    body = await foreign_object(request)
+    if body.get("agentId") is None and body.get("status") == "offline":
+        # A process that never got to register says goodbye (contract 1.6): this tells nothing about the registered one.
+        return answer({})
+    _same_agent(agent, body.get("agentId"))
+    unknown = {"status": "online", "jobsExecuted": 0, "jobsFailed": 0, "uptimeSeconds": 0, "version": ""}
+    body = {k: v for k, v in body.items() if k != "agentId"}
+    said = lenient(HeartbeatRequest, body, agentId=agent.agent_id, systemMetrics={}, **unknown)
+    kept = said.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"agent_id", "running_jobs"})
+
+    def work(session: Session, now: float) -> None:
+        agent_link.heartbeat(session, now, agent.agent_id, said, figures=kept)
+
+    await runtime_of(request).write(work)
+    return answer({})
+
+
+@router.agents("GET", paths.CONNECTIONS)
+async def connections(request: Request, agent: Agent) -> JSONResponse:
+    """No definitions are sent (contract 1.7): a job carries what it needs."""
+    _same_agent(agent, request.query_params.get("agentId"))
+    return answer([])
+
+
+@router.agents("POST", paths.NOTIFY)
+async def notify(request: Request, agent: Agent) -> JSONResponse:
+    """Keep a relayed notification (contract 1.8)."""
+    body = await foreign_object(request)
+
+    def work(session: Session, now: float) -> None:
+        agent_link.notify(session, now, agent.agent_id, body)
+
+    await runtime_of(request).write(work)
+    return answer({})
+
+
+def _same_agent(agent: AgentIdentity, named: Any) -> None:
+    if named is not None and named != agent.agent_id:
+        raise ConflictError(
+            f"this key belongs to agent {agent.agent_id}, the request names another: register again, or give each agent its own key",
+            code="agent_mismatch",
+        )
+
+
+def _number(text: str | None, default: float) -> float:
+    try:
+        number = float(text) if text is not None else default
+    except ValueError:
+        return default
+    return number if 0 <= number < 1e9 else default
+
+
+async def _hung_up(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

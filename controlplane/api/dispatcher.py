@@ -1,0 +1,154 @@
+"""The meeting point of waiting polls and waiting jobs.
+
+A poll becomes a waiter. Whatever may let a job be given away (a job, an agent's return, the end of a head start)
+marks a pool; one task makes one pass at a time over each marked pool, in one transaction for all its waiters, and
+hands every waiter its jobs. So a thousand waiting polls cost one transaction per job, and the healthiest gets it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from controlplane.api.runtime import Runtime
+from controlplane.services import claims
+from controlplane.services.changes import Changes
+from controlplane.services.key_auth import AgentIdentity
+
+logger = logging.getLogger("easyalert.controlplane.dispatch")
+
+Jobs = list[dict[str, Any]]
+
+
+@dataclass
+class _Waiter:
+    agent_id: str
+    pool_id: str
+    slots: int
+    until: float
+    """On the loop's clock."""
+    answer: asyncio.Future[Jobs]
+    in_pass: bool = False
+
+    def resolve(self, jobs: Jobs) -> None:
+        if not self.answer.done():
+            self.answer.set_result(jobs)
+
+
+class Dispatcher:
+    """Lives in the event loop of the server."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._waiters: dict[str, _Waiter] = {}
+        self._marked: dict[str, None] = {}
+        self._wake = asyncio.Event()
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        runtime.listeners.append(self._on_changes)
+
+    async def poll(self, agent: AgentIdentity, *, slots: int, wait_s: float, gone: asyncio.Task[None]) -> Jobs:
+        """The jobs for one poll: at once when there are any, else the first within `wait_s`, else none.
+
+        `gone` ends when the client hangs up. A newer poll of the same agent ends an older one.
+        """
+        loop = asyncio.get_running_loop()
+        if self._runtime.closing:
+            return []
+        if (older := self._waiters.get(agent.agent_id)) is not None:
+            older.resolve([])
+        waiter = _Waiter(agent.agent_id, agent.pool_id, slots, loop.time() + wait_s, loop.create_future())
+        self._waiters[agent.agent_id] = waiter
+        self.mark([agent.pool_id])
+        timer = loop.call_later(wait_s, self._time_out, waiter)
+        try:
+            waiting: set[asyncio.Future[Any]] = {waiter.answer, gone}
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            return waiter.answer.result() if waiter.answer.done() else []
+        finally:
+            timer.cancel()
+            if self._waiters.get(agent.agent_id) is waiter:
+                del self._waiters[agent.agent_id]
+
+    def mark(self, pool_ids: Iterable[str]) -> None:
+        """Have these pools looked at."""
+        self._marked.update(dict.fromkeys(pool_ids))
+        if self._marked:
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Make passes for ever."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._marked:
+                pool_id = next(iter(self._marked))
+                del self._marked[pool_id]
+                await self._pass(pool_id)
+
+    def close(self) -> None:
+        """Let all polls go at once: the server stops."""
+        for timer in self._timers.values():
+            timer.cancel()
+        for waiter in self._waiters.values():
+            if not waiter.in_pass:
+                waiter.resolve([])
+            waiter.until = 0.0
+
+    async def _pass(self, pool_id: str) -> None:
+        waiters = {w.agent_id: w for w in self._waiters.values() if w.pool_id == pool_id and not w.answer.done()}
+        if not waiters:
+            return
+        slots = {agent_id: waiter.slots for agent_id, waiter in waiters.items()}
+        for waiter in waiters.values():
+            waiter.in_pass = True
+        try:
+            handed = await self._hand_out(pool_id, slots)
+        except Exception as error:
+            logger.exception("handing out jobs of pool %s failed", pool_id)
+            for waiter in waiters.values():
+                if not waiter.answer.done():
+                    waiter.answer.set_exception(error)
+            return
+        finally:
+            for waiter in waiters.values():
+                waiter.in_pass = False
+        for agent_id, jobs in handed.jobs.items():
+            # By agent, not by the waiter of before: it may have polled anew. If nobody is there, the lease brings them back.
+            if (current := self._waiters.get(agent_id)) is not None:
+                current.resolve(jobs)
+        now = asyncio.get_running_loop().time()
+        for waiter in waiters.values():
+            if waiter.until <= now:
+                waiter.resolve([])
+        if handed.retry_at is not None:
+            self._look_again(pool_id, handed.retry_at - self._runtime.clock.now())
+
+    async def _hand_out(self, pool_id: str, slots: dict[str, int]) -> claims.HandOut:
+        def has_work(session: Session, _now: float) -> bool:
+            return claims.has_work(session, pool_id, list(slots))
+
+        def hand_out(session: Session, now: float) -> claims.HandOut:
+            return claims.hand_out(session, now, pool_id, slots)
+
+        if not await self._runtime.read(has_work):
+            return claims.HandOut()
+        return await self._runtime.write(hand_out)
+
+    def _look_again(self, pool_id: str, delay_s: float) -> None:
+        if (timer := self._timers.pop(pool_id, None)) is not None:
+            timer.cancel()
+        loop = asyncio.get_running_loop()
+        self._timers[pool_id] = loop.call_later(max(0.01, delay_s), self.mark, [pool_id])
+
+    def _time_out(self, waiter: _Waiter) -> None:
+        # In a pass, jobs may just be given to it: the end of the pass answers.
+        if not waiter.in_pass and waiter.pool_id not in self._marked:
+            waiter.resolve([])
+
+    def _on_changes(self, changes: Changes) -> None:
+        self.mark(changes.pools)

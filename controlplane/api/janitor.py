@@ -1,0 +1,61 @@
+"""The server's tick: ends what is due, once a second."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from anyio import to_thread
+from sqlalchemy.orm import Session
+
+from controlplane.api.runtime import Runtime
+from controlplane.services import sweep
+from controlplane.services.changes import Changes
+
+logger = logging.getLogger("easyalert.controlplane.janitor")
+TICK_S = 1.0
+HOUSEKEEPING_S = 3600.0
+
+
+class Janitor:
+    """Runs `services.sweep` on the server's clock, and scrubs wiped secrets out of the database's log."""
+
+    def __init__(self, runtime: Runtime, tick_s: float = TICK_S) -> None:
+        self._runtime = runtime
+        self._tick_s = tick_s
+        self._scrub = False
+        self._looked_at = runtime.clock.now()
+        self._kept_house_at = 0.0
+        runtime.listeners.append(self._on_changes)
+
+    async def run(self) -> None:
+        """Tick for ever. A failing tick is logged and tried again."""
+        while True:
+            await asyncio.sleep(self._tick_s)
+            try:
+                await self.tick()
+            except Exception:
+                logger.exception("ending what is due failed; trying again in %s s", self._tick_s)
+
+    async def tick(self) -> None:
+        """End what is due now."""
+        runtime = self._runtime
+        now = runtime.clock.now()
+        since, self._looked_at = self._looked_at, now
+        if await runtime.read(lambda s, at: sweep.is_due(s, at, runtime.up_since) or sweep.unblocks(s, since, at)):
+            await runtime.write(lambda s, at: self._sweep(s, since, at))
+        if now - self._kept_house_at >= HOUSEKEEPING_S:
+            self._kept_house_at = now
+            await runtime.write(sweep.housekeeping)
+        if self._scrub:
+            self._scrub = False
+            await to_thread.run_sync(runtime.database.scrub)
+
+    def _sweep(self, session: Session, since: float, now: float) -> None:
+        changed = sweep.sweep(session, now, self._runtime.up_since)
+        sweep.wake_unblocked(session, since, now)
+        if changed:
+            logger.info("%d jobs ended or went back by time", changed)
+
+    def _on_changes(self, changes: Changes) -> None:
+        self._scrub = self._scrub or changes.wiped

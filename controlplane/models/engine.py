@@ -1,0 +1,124 @@
+"""The database: engine, transactions, and everything that is peculiar to SQLite.
+
+A read transaction never blocks and is never blocked. A write transaction takes the write lock at once (`BEGIN IMMEDIATE`), so that what it
+read cannot change under it. On SQLite one lock in the process queues the writers fairly: its own busy handler
+polls with growing sleeps, which costs a waiting request up to 100 ms.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, create_engine, event
+from sqlalchemy.engine import URL, Engine, make_url
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+
+from easyalert.errors import EasyAlertError
+
+POOL_SIZE = 24
+BUSY_TIMEOUT_MS = 15_000
+"""For other processes only (the command line beside the server)."""
+
+AfterCommit = Callable[[Session], None]
+
+
+class StorageError(EasyAlertError):
+    """The database cannot be read or written now: disk full, no rights, locked, gone. The sentence has no parameters in it."""
+
+    retryable = True
+
+    def __init__(self, cause: OperationalError) -> None:
+        super().__init__(
+            f"the control plane's database cannot be used ({cause.orig}): check its disk and its rights, then try again"
+        )
+
+
+class Database:
+    """An engine and its two kinds of transaction.
+
+    `after_commit`, when set, is called with the session after each committed write, in the writing thread; the session's
+    `info` carries what the transaction left there.
+    """
+
+    def __init__(self, url: str) -> None:
+        parsed = make_url(url)
+        self.url: URL = parsed
+        self.after_commit: AfterCommit | None = None
+        self._is_sqlite = parsed.get_backend_name() == "sqlite"
+        # hide_parameters: the text of a database error must not carry a job's parameters into a log.
+        self.engine: Engine = create_engine(parsed, hide_parameters=True, pool_size=POOL_SIZE, max_overflow=8)
+        self._writing = self.engine.execution_options(write=True)
+        self._write_lock: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
+        if self._is_sqlite:
+            self._write_lock = threading.Lock()
+            event.listen(self.engine, "connect", _configure_sqlite)
+            event.listen(self.engine, "begin", _begin_sqlite)
+
+    @property
+    def file(self) -> Path | None:
+        """The database's file, where it is one."""
+        return Path(self.url.database) if self._is_sqlite and self.url.database else None
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Session]:
+        """A consistent snapshot. Nothing is written, whatever the block does."""
+        with _storage_errors(), Session(self.engine, autoflush=False, expire_on_commit=False) as session:
+            yield session
+            session.rollback()
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[Session]:
+        """One write transaction: committed at the end of the block, rolled back when it raises."""
+        with _storage_errors(), self._write_lock, Session(self._writing, expire_on_commit=False) as session:
+            yield session
+            session.commit()
+        # Outside the lock: waking others up must not hold up the next writer.
+        if self.after_commit is not None:
+            self.after_commit(session)
+
+    def scrub(self) -> None:
+        """Take deleted secrets out of the write-ahead log too, as far as running readers allow."""
+        if self._is_sqlite:
+            with self._write_lock, contextlib.closing(self.engine.raw_connection()) as connection:
+                # Past SQLAlchemy's transactions: a checkpoint inside one is refused.
+                connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self.engine.dispose()
+
+
+@contextlib.contextmanager
+def _storage_errors() -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as error:
+        raise StorageError(error) from error
+
+
+def _configure_sqlite(connection: Any, _record: Any) -> None:
+    # The driver must not begin transactions by itself: _begin_sqlite does.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in (
+        "journal_mode=WAL",
+        # An acknowledged result must survive a power cut: the agent forgets it on our 2xx.
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        f"busy_timeout={BUSY_TIMEOUT_MS}",
+        # Credentials in delivery jobs are wiped; their pages must not keep them.
+        "secure_delete=ON",
+        "cache_size=-16384",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    write = connection.get_execution_options().get("write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")

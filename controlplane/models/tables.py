@@ -1,0 +1,205 @@
+"""All tables. Times are seconds since the epoch, UTC. A change here needs a migration; a test compares the two."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Double, ForeignKey, Index, Integer, MetaData, String, Text, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from controlplane.models.columns import JsonText
+
+
+class Base(DeclarativeBase):
+    """Names every constraint, so that migrations can name them on any database."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_N_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+Time = Double
+"""Seconds since the epoch: eight bytes everywhere, microseconds exact until the year 2100."""
+
+
+class Pool(Base):
+    """A group of agents that can stand in for one another. Pools exist by use (contract 7.2)."""
+
+    __tablename__ = "pools"
+
+    id: Mapped[str] = mapped_column(String(128), primary_key=True)
+    created_at: Mapped[float] = mapped_column(Time)
+    max_queue_age_s: Mapped[int] = mapped_column(Integer)
+    """A job nobody took for this long is expired."""
+    lost_after_s: Mapped[int] = mapped_column(Integer)
+    """A job an agent holds is in doubt after this much silence."""
+
+
+class Agent(Base):
+    """An agent: what operators set, what it said when it registered, and its last heartbeat."""
+
+    __tablename__ = "agents"
+    __table_args__ = (UniqueConstraint("name"),)
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    name: Mapped[str] = mapped_column(String(128))
+    description: Mapped[str] = mapped_column(Text, default="")
+    pool_id: Mapped[str] = mapped_column(ForeignKey("pools.id"), index=True)
+    tags: Mapped[list[str]] = mapped_column(JsonText)
+    created_at: Mapped[float] = mapped_column(Time)
+    key_version: Mapped[int] = mapped_column(Integer, default=1)
+
+    disabled: Mapped[bool] = mapped_column(default=False)
+    disabled_reason: Mapped[str | None] = mapped_column(Text, default=None)
+    disabled_until: Mapped[float | None] = mapped_column(Time, default=None)
+    draining: Mapped[bool] = mapped_column(default=False)
+    draining_reason: Mapped[str | None] = mapped_column(Text, default=None)
+    draining_until: Mapped[float | None] = mapped_column(Time, default=None)
+
+    registered_at: Mapped[float | None] = mapped_column(Time, default=None)
+    hostname: Mapped[str | None] = mapped_column(Text, default=None)
+    agent_name: Mapped[str | None] = mapped_column(Text, default=None)
+    version: Mapped[str | None] = mapped_column(Text, default=None)
+    platform: Mapped[str | None] = mapped_column(Text, default=None)
+    architecture: Mapped[str | None] = mapped_column(Text, default=None)
+    capabilities: Mapped[list[str] | None] = mapped_column(JsonText, default=None)
+    max_concurrent_jobs: Mapped[int | None] = mapped_column(Integer, default=None)
+    public_key: Mapped[str | None] = mapped_column(Text, default=None)
+    features: Mapped[list[str]] = mapped_column(JsonText, default=list)
+    """Extensions both sides have; empty for an agent that knows only the base protocol."""
+
+    last_heartbeat_at: Mapped[float | None] = mapped_column(Time, default=None)
+    said_offline: Mapped[bool] = mapped_column(default=False)
+    heartbeat: Mapped[dict[str, Any] | None] = mapped_column(JsonText, default=None)
+    """The last heartbeat as it came, without identity: figures for people, read by no rule but `degraded`."""
+    last_dispatch_at: Mapped[float] = mapped_column(Time, default=0.0)
+
+
+class AgentKey(Base):
+    """One key of an agent. During a rotation with overlap there are two."""
+
+    __tablename__ = "agent_keys"
+
+    prefix: Mapped[str] = mapped_column(String(16), primary_key=True)
+    """The public look-up part of the key."""
+    agent_id: Mapped[str] = mapped_column(ForeignKey("agents.id", ondelete="CASCADE"), index=True)
+    hash: Mapped[str] = mapped_column(String(80))
+    """bcrypt of the whole key."""
+    created_at: Mapped[float] = mapped_column(Time)
+    expires_at: Mapped[float | None] = mapped_column(Time, default=None)
+
+
+class OperatorToken(Base):
+    """A bearer token of a person or a tool."""
+
+    __tablename__ = "operator_tokens"
+    __table_args__ = (UniqueConstraint("token_hash"),)
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    name: Mapped[str] = mapped_column(String(128))
+    scope: Mapped[str] = mapped_column(String(16))
+    token_hash: Mapped[str] = mapped_column(String(64))
+    """SHA-256: the token is 256 random bits, nothing a slow hash would protect."""
+    created_at: Mapped[float] = mapped_column(Time)
+
+
+class Job(Base):
+    """One job as it was asked for, and where it stands. What happened to each hand-out is in `attempts`."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        UniqueConstraint("idempotency_key"),
+        Index("ix_jobs_state_pool", "state", "pool_id"),
+        Index("ix_jobs_state_target", "state", "target_agent_id"),
+    )
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    action_type: Mapped[str] = mapped_column(String(128))
+    category: Mapped[str] = mapped_column(String(128))
+    connection_id: Mapped[str | None] = mapped_column(String(256), default=None)
+    params: Mapped[dict[str, Any]] = mapped_column(JsonText)
+    pool_id: Mapped[str | None] = mapped_column(ForeignKey("pools.id"), default=None)
+    """The pool it goes to; None when it is for one agent only."""
+    target_agent_id: Mapped[str | None] = mapped_column(String(40), default=None)
+    priority: Mapped[int] = mapped_column(Integer, default=0)
+    timeout_s: Mapped[int] = mapped_column(Integer)
+    idempotent: Mapped[bool | None] = mapped_column(default=None)
+    idempotency_key: Mapped[str | None] = mapped_column(String(256), default=None)
+    fingerprint: Mapped[str] = mapped_column(String(64))
+    """Digest of the request without secrets: a repeated idempotency key must mean the same job."""
+    created_at: Mapped[float] = mapped_column(Time, index=True)
+    created_by: Mapped[str] = mapped_column(String(40))
+
+    state: Mapped[str] = mapped_column(String(16))
+    state_reason: Mapped[str | None] = mapped_column(Text, default=None)
+    """A sentence where the state alone does not explain itself."""
+    available_at: Mapped[float] = mapped_column(Time)
+    """Since when it may be taken: creation, or its last return to `pending`."""
+    expires_at: Mapped[float] = mapped_column(Time)
+    attempt: Mapped[int] = mapped_column(Integer, default=0)
+    """Number of the last hand-out, 0 before the first."""
+    agent_id: Mapped[str | None] = mapped_column(String(40), default=None, index=True)
+    """Who has, or had, the last attempt. No foreign key: the agent may be deleted, its history stays."""
+    finished_at: Mapped[float | None] = mapped_column(Time, default=None)
+    credentials_wiped: Mapped[bool] = mapped_column(default=False)
+
+
+class Attempt(Base):
+    """One hand-out of a job to one agent, and how it ended."""
+
+    __tablename__ = "attempts"
+    __table_args__ = (Index("ix_attempts_agent_ended", "agent_id", "ended_at"),)
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(Integer, primary_key=True)
+    agent_id: Mapped[str] = mapped_column(String(40))
+    agent_name: Mapped[str] = mapped_column(String(128))
+    needs_ack: Mapped[bool] = mapped_column()
+    """False: a base-protocol agent, for whom the hand-out is the claim (contract 1.4)."""
+    why: Mapped[dict[str, Any]] = mapped_column(JsonText)
+    dispatched_at: Mapped[float] = mapped_column(Time)
+    offered_at: Mapped[float] = mapped_column(Time)
+    """When it was last put into an answer."""
+    lease_until: Mapped[float] = mapped_column(Time)
+    """Unacknowledged at this time, it goes back. Meaningless where `needs_ack` is false."""
+    accepted_at: Mapped[float | None] = mapped_column(Time, default=None)
+    running_at: Mapped[float | None] = mapped_column(Time, default=None)
+    renewed_at: Mapped[float] = mapped_column(Time)
+    """Last word of the agent about this attempt."""
+    ended_at: Mapped[float | None] = mapped_column(Time, default=None)
+    end: Mapped[str | None] = mapped_column(String(16), default=None)
+    """`released`, or the job's final state."""
+
+    status: Mapped[str | None] = mapped_column(String(16), default=None)
+    output: Mapped[Any] = mapped_column(JsonText, nullable=True, default=None)
+    error: Mapped[str | None] = mapped_column(Text, default=None)
+    exit_code: Mapped[int | None] = mapped_column(Integer, default=None)
+    duration_ms: Mapped[int | None] = mapped_column(Integer, default=None)
+    outcome: Mapped[str | None] = mapped_column(String(16), default=None)
+    fault: Mapped[str | None] = mapped_column(String(16), default=None)
+    timings: Mapped[dict[str, int] | None] = mapped_column(JsonText, default=None)
+    """The agent's offsets in milliseconds since it received the job."""
+    received_at: Mapped[float | None] = mapped_column(Time, default=None)
+    """When the result came in."""
+    refusal: Mapped[dict[str, Any] | None] = mapped_column(JsonText, default=None)
+    """A base agent's result that looks like a duplicate-job refusal; believed only when nothing better comes."""
+    refusal_at: Mapped[float | None] = mapped_column(Time, default=None)
+
+
+class Notification(Base):
+    """A message an agent relayed (contract 1.8)."""
+
+    __tablename__ = "notifications"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    agent_id: Mapped[str] = mapped_column(String(40))
+    type: Mapped[str] = mapped_column(String(64))
+    channel: Mapped[str | None] = mapped_column(Text, default=None)
+    message: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[float] = mapped_column(Time, index=True)

@@ -1,0 +1,43 @@
+"""Acknowledgements: the permit to start (feature `ack`). From here a job is never given to anybody else on a timer."""
+
+from __future__ import annotations
+
+from sqlalchemy.orm import Session
+
+from controlplane.models.tables import Attempt, Job
+from controlplane.services import lifecycle
+from easyalert.protocol.messages import AckData, AckItem, AckRefusal
+
+
+def acknowledge(session: Session, now: float, agent_id: str, items: list[AckItem]) -> AckData:
+    """Accept or refuse each hand-out. Repeating an acknowledgement gives the same answer."""
+    accepted: list[AckItem] = []
+    refused: list[AckRefusal] = []
+    for item in items:
+        reason = _acknowledge_one(session, now, agent_id, item)
+        if reason is None:
+            accepted.append(item)
+        else:
+            refused.append(AckRefusal(job_id=item.job_id, attempt=item.attempt, reason=reason))
+    return AckData(accepted=accepted, refused=refused)
+
+
+def _acknowledge_one(session: Session, now: float, agent_id: str, item: AckItem) -> str | None:
+    job = session.get(Job, item.job_id)
+    attempt = session.get(Attempt, (item.job_id, item.attempt)) if job is not None else None
+    if job is None or attempt is None:
+        return "unknown"
+    if job.state in {"cancelled", "expired"} and attempt.status is None:
+        return job.state
+    if attempt.agent_id != agent_id or attempt.number != job.attempt or attempt.end == "released":
+        return "reassigned"
+    if job.state == "in_doubt" and attempt.status is None:
+        # Accepted once, then silent for too long: whoever looked has been told that its outcome is unknown.
+        return "expired"
+    if job.state == "pending":
+        return "reassigned"
+    if job.state == "dispatched":
+        job.state = "accepted"
+        attempt.accepted_at = attempt.renewed_at = now
+        lifecycle.wipe_credentials(session, job)
+    return None

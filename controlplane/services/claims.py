@@ -1,0 +1,161 @@
+"""Handing jobs out: one transaction gives a pool's waiting jobs to the polls that wait for them.
+
+A hand-out is `dispatched`, with a lease, until the agent acknowledges it. The same agent asking again while the lease lives gets the same attempt
+again: it died between our claim and its journal. For a base-protocol agent the hand-out is the claim (contract 1.4): no lease, and never twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import and_, exists, or_, select
+from sqlalchemy.orm import Session
+from sqlalchemy.sql.elements import ColumnElement
+
+from controlplane.models.tables import Agent, Attempt, Job
+from controlplane.services import fleet, lifecycle
+from controlplane.services.dispatch import Candidate, Waiting, plan
+from controlplane.services.ids import wire_job_id
+from easyalert.protocol import features
+from easyalert.protocol.limits import MAX_CONCURRENT_JOBS_MAX, START_WITHIN_DEFAULT_S
+from easyalert.protocol.messages import JobEnvelope
+
+REOFFER_AFTER_S = 1.0
+"""Before this, the first answer may still be on its way."""
+_REOFFER_MIN_LEASE_S = 5.0
+_BATCH = 500
+
+
+@dataclass
+class HandOut:
+    """What one pass gave away: wire jobs per agent, and when to look again though nothing changed."""
+
+    jobs: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    retry_at: float | None = None
+
+    def look_again(self, at: float) -> None:
+        """Keep the earliest time."""
+        self.retry_at = at if self.retry_at is None else min(self.retry_at, at)
+
+
+def has_work(session: Session, pool_id: str, agent_ids: list[str]) -> bool:
+    """Whether a pass could give anything to these agents: spares idle polls the write lock."""
+    unacknowledged = and_(Job.state == "dispatched", Job.agent_id.in_(agent_ids))
+    return bool(session.scalar(select(exists().where(or_(_pending_for(pool_id, agent_ids), unacknowledged)))))
+
+
+def hand_out(session: Session, now: float, pool_id: str, slots: Mapping[str, int]) -> HandOut:
+    """Give the pool's jobs to its polling agents. `slots`: how many jobs each waiting poll asked for."""
+    result = HandOut()
+    left = {agent_id: max(1, min(MAX_CONCURRENT_JOBS_MAX, wanted)) for agent_id, wanted in slots.items()}
+    members = fleet.pool_candidates(session, pool_id, left, now)
+    polling = [agent_id for agent_id in left if agent_id in members]
+    _offer_again(session, now, members, polling, result)
+    candidates = [c for _, c in members.values()]
+    jobs = {job.id: job for job in session.scalars(_pending(pool_id, [members[i][1] for i in polling]))}
+    waiting = [
+        Waiting(j.id, j.category, j.available_at, j.target_agent_id) for j in jobs.values() if j.expires_at > now
+    ]
+    decided = plan(waiting, candidates, now)
+    if decided.retry_at is not None:
+        result.look_again(decided.retry_at)
+    for item, chosen, why in decided.assigned:
+        agent = members[chosen.agent_id][0]
+        envelope = _claim(session, now, jobs[item.job_id], agent, why)
+        result.jobs.setdefault(agent.id, []).append(envelope)
+    return result
+
+
+def forget_offers(session: Session, agent_id: str, now: float) -> None:
+    """The agent has just started: what it was offered before may be offered again at once."""
+    for _, attempt in unacknowledged(session, [agent_id]):
+        attempt.offered_at = min(attempt.offered_at, now - REOFFER_AFTER_S)
+
+
+def unacknowledged(session: Session, agent_ids: list[str]) -> list[tuple[Job, Attempt]]:
+    """Hand-outs these agents have not acknowledged, oldest first."""
+    query = (
+        select(Job, Attempt)
+        .join(Attempt, and_(Attempt.job_id == Job.id, Attempt.number == Job.attempt))
+        .where(Job.state == "dispatched", Job.agent_id.in_(agent_ids), Attempt.needs_ack)
+        .order_by(Job.id)
+    )
+    return [(row.Job, row.Attempt) for row in session.execute(query)]
+
+
+def _offer_again(
+    session: Session, now: float, members: dict[str, tuple[Agent, Candidate]], polling: list[str], result: HandOut
+) -> None:
+    for job, attempt in unacknowledged(session, polling):
+        agent, candidate = members[attempt.agent_id]
+        if candidate.free <= 0 or candidate.blocked or attempt.lease_until - now < _REOFFER_MIN_LEASE_S:
+            continue
+        if now < attempt.offered_at + REOFFER_AFTER_S:
+            result.look_again(attempt.offered_at + REOFFER_AFTER_S)
+            continue
+        attempt.offered_at = now
+        candidate.free -= 1
+        result.jobs.setdefault(agent.id, []).append(_envelope(job, attempt, now))
+
+
+def _pending_for(pool_id: str, agent_ids: list[str]) -> ColumnElement[bool]:
+    return and_(
+        Job.state == "pending",
+        or_(and_(Job.pool_id == pool_id, Job.target_agent_id.is_(None)), Job.target_agent_id.in_(agent_ids)),
+    )
+
+
+def _pending(pool_id: str, polling: list[Candidate]) -> Any:
+    query = select(Job).where(_pending_for(pool_id, [c.agent_id for c in polling]))
+    if polling and all(c.capabilities is not None for c in polling):
+        # Else a heap of jobs nobody here can do would fill the batch and hide the others.
+        able = {"connection", "system"}.union(*(c.capabilities or () for c in polling))
+        query = query.where(Job.category.in_(able))
+    return query.order_by(Job.priority.desc(), Job.id).limit(_BATCH)
+
+
+def _claim(session: Session, now: float, job: Job, agent: Agent, why: dict[str, Any]) -> dict[str, Any]:
+    needs_ack = features.ACK in agent.features
+    job.attempt += 1
+    job.state, job.state_reason, job.agent_id = "dispatched", None, agent.id
+    agent.last_dispatch_at = now
+    attempt = Attempt(
+        job_id=job.id,
+        number=job.attempt,
+        agent_id=agent.id,
+        agent_name=agent.name,
+        needs_ack=needs_ack,
+        why=why,
+        dispatched_at=now,
+        offered_at=now,
+        lease_until=now + lifecycle.LEASE_S,
+        renewed_at=now,
+    )
+    session.add(attempt)
+    envelope = _envelope(job, attempt, now)
+    if not needs_ack:
+        lifecycle.wipe_credentials(session, job)
+    return envelope
+
+
+def _envelope(job: Job, attempt: Attempt, now: float) -> dict[str, Any]:
+    if not attempt.needs_ack:
+        return JobEnvelope(
+            job_id=wire_job_id(job.id, attempt.number),
+            action_type=job.action_type,
+            connection_id=job.connection_id,
+            params=job.params,
+        ).wire()
+    extensions = {} if job.idempotent is None else {"idempotent": job.idempotent}
+    return JobEnvelope(
+        job_id=job.id,
+        action_type=job.action_type,
+        connection_id=job.connection_id,
+        params=job.params,
+        attempt=attempt.number,
+        lease_seconds=round(attempt.lease_until - now, 3),
+        start_within_seconds=START_WITHIN_DEFAULT_S,
+        **extensions,
+    ).wire()
