@@ -1,6 +1,7 @@
 """A tap on the poller's shoulder: one datagram on a unix socket means "look at the journal".
 
-It carries no data and may be lost: the journal is the truth and is looked at regularly anyway. What it saves is the wait.
+It carries no data and may be lost: the journal is the truth and is looked at regularly anyway. What it saves is the
+wait.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 def notify(path: Path) -> None:
     """Wake the poller; never blocks, never fails: nobody listening is fine."""
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-        sender.setblocking(False)
+        sender.settimeout(0)
         sender.sendto(b"!", os.fspath(path))
 
 
@@ -25,10 +26,14 @@ class WakeupListener:
     def __init__(self, path: Path, event: asyncio.Event) -> None:
         self._event = event
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
-        # one agent per state directory (its lock): a leftover socket is ours
-        path.unlink(missing_ok=True)
-        self._socket.bind(os.fspath(path))
-        path.chmod(0o600)
+        try:
+            # one agent per state directory (its lock): a leftover socket is ours
+            path.unlink(missing_ok=True)
+            self._socket.bind(os.fspath(path))
+            path.chmod(0o600)
+        except OSError:
+            self._socket.close()
+            raise
         asyncio.get_running_loop().add_reader(self._socket, self._drain)
 
     def _drain(self) -> None:

@@ -13,7 +13,8 @@ A job's life; every arrow is one compare-and-set of one row, durable before the 
 `in_doubt`, `cancelled` and `expired` are the outbox: they leave it only on the control plane's answer for them.
 """
 
+from easyalert.journal.figures import Figures
 from easyalert.journal.rows import JobRow, NewJob, Outcome, State, job_key
-from easyalert.journal.store import Figures, Journal
+from easyalert.journal.store import Journal
 
 __all__ = ["Figures", "JobRow", "Journal", "NewJob", "Outcome", "State", "job_key"]

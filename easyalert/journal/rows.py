@@ -40,11 +40,12 @@ _ATTEMPT_TAIL = re.compile(r"--\d+$", re.ASCII)
 def job_key(job_id: str, attempt: int | None = None) -> str:
     """The row's key, also the RQ job id: only letters, digits, `_`, `-`; different for different hand-outs.
 
-    A plain server has no attempts: there a repeated id is the same job. Ids that RQ does not take are hashed.
+    No attempt and attempt 1 are the same hand-out: a server may begin to count while a job is under way. A plain server
+    has no attempts: there a repeated id is the same job. Ids that RQ does not take are hashed.
     """
     if _SAFE_ID.fullmatch(job_id) and not _ATTEMPT_TAIL.search(job_id):
         return job_id if attempt in {None, 1} else f"{job_id}--{attempt}"
-    digest = hashlib.sha256(json.dumps([job_id, attempt or 1]).encode()).hexdigest()
+    digest = hashlib.sha256(json.dumps([job_id, 1 if attempt is None else attempt]).encode()).hexdigest()
     return f"x-{digest[:40]}"
 
 

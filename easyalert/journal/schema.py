@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sqlite3
+import stat
 import time
 from pathlib import Path
 from typing import Final
@@ -42,11 +44,12 @@ CREATE TABLE jobs (
     outcome TEXT,
     fault TEXT,
     result TEXT,
+    result_bytes INTEGER NOT NULL DEFAULT 0,
     finished_at REAL,
     settled_at REAL,
     rejection TEXT
 ) STRICT;
-CREATE INDEX jobs_by_state ON jobs (state) WHERE state NOT IN ('acked', 'rejected');
+CREATE INDEX jobs_by_state ON jobs (state);
 CREATE INDEX jobs_by_settled ON jobs (settled_at) WHERE settled_at IS NOT NULL;
 CREATE TABLE totals (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
 INSERT INTO totals VALUES ('executed', 0), ('failed', 0);
@@ -58,8 +61,7 @@ CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 def open_database(path: Path) -> sqlite3.Connection:
     """Open the journal, making it at the first start. Raises JournalDamaged or JournalError."""
     try:
-        # 0600 from the first moment: sqlite would use the umask, and its side files copy this file's mode
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+        _make_private(path)
         connection = sqlite3.connect(path, timeout=15, isolation_level=None, cached_statements=64)
         try:
             _prepare(connection)
@@ -77,6 +79,22 @@ def open_database(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def _make_private(path: Path) -> None:
+    """0600 from the first moment: sqlite would use the umask, and its side files copy this file's mode.
+
+    The file is never opened here: closing a descriptor would drop every lock this process holds on the same file
+    through another connection (POSIX locks belong to the process).
+    """
+    try:
+        os.mknod(path, stat.S_IFREG | 0o600)
+    except FileExistsError:
+        mode = path.lstat().st_mode
+        if not stat.S_ISREG(mode):
+            raise JournalError(f"the job journal {path} is not a regular file; move it away") from None
+        if mode & 0o077:
+            path.chmod(0o600)
+
+
 def _prepare(connection: sqlite3.Connection) -> None:
     connection.row_factory = sqlite3.Row
     connection.execute("PRAGMA journal_mode=WAL")
@@ -84,11 +102,18 @@ def _prepare(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA foreign_keys=ON")
     # parameters are sealed, but results hold output: freed pages are overwritten
     connection.execute("PRAGMA secure_delete=FAST")
-    if connection.execute("PRAGMA user_version").fetchone()[0] >= SCHEMA_VERSION:
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > SCHEMA_VERSION:
+        raise JournalError(
+            f"the job journal has format {version}, newer than this agent: install the newer agent again"
+        )
+    if version == SCHEMA_VERSION:
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
         if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
+            if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                raise sqlite3.DatabaseError("it holds another program's tables")  # noqa: TRY301 - it takes the rollback
             for statement in _TABLES.split(";\n"):
                 if statement.strip():
                     connection.execute(statement)
@@ -110,17 +135,33 @@ def set_aside_if_damaged(path: Path) -> Path | None:
         connection = open_database(path)
         try:
             verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-            connection.execute("SELECT count(*) FROM jobs, totals, minutes, meta WHERE 0").fetchone()
+            if verdict == "ok" and _columns(connection) != _expected_columns():
+                verdict = "its tables are not this agent's"
         finally:
             connection.close()
         if verdict == "ok":
             return None
     except (JournalDamaged, sqlite3.DatabaseError) as error:
         verdict = str(error)
-    aside = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%d%H%M%S', time.gmtime())}")
+    moment = time.strftime("%Y%m%d%H%M%S", time.gmtime())
+    aside = path.with_name(f"{path.name}.damaged-{moment}-{time.time_ns() % 10**9:09}")
     for suffix in ("", "-wal", "-shm"):
         piece = path.with_name(path.name + suffix)
         if piece.exists():
             piece.replace(aside.with_name(aside.name + suffix))
     log.error("the job journal was damaged (%s); it is kept as %s and a new one is begun", verdict, aside)
     return aside
+
+
+def _columns(connection: sqlite3.Connection) -> set[tuple[str, str, str]]:
+    return {
+        (table, column[1], column[2])
+        for table in ("jobs", "totals", "minutes", "meta")
+        for column in connection.execute(f"PRAGMA table_info({table})")
+    }
+
+
+def _expected_columns() -> set[tuple[str, str, str]]:
+    with contextlib.closing(sqlite3.connect(":memory:")) as model:
+        model.executescript(_TABLES)
+        return _columns(model)

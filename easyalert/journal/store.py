@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from easyalert.errors import JournalDamaged, JournalError
-from easyalert.journal.rows import OUTBOX, JobRow, NewJob, Outcome, State, row_of
+from easyalert.journal.figures import Figures, read_figures
+from easyalert.journal.rows import JobRow, NewJob, Outcome, State, row_of
 from easyalert.journal.schema import open_database
 from easyalert.protocol.results import ended_without_result
 from easyalert.runtime import ProcessIdentity, boot_id, monotonic_ms
@@ -20,27 +21,10 @@ from easyalert.runtime import ProcessIdentity, boot_id, monotonic_ms
 Disposition = Literal["new", "waiting", "running", "answered"]
 """What `take` found: never seen; known and not started; running; finished (its result will be sent again)."""
 
-_LAST_HOUR_MINUTES = 60
 _OUTBOX_SQL = "('done', 'in_doubt', 'cancelled', 'expired')"
-
-
-@dataclass(frozen=True)
-class Figures:
-    """The workers' success figures and what waits where, at one moment."""
-
-    executed: int
-    """Jobs that ran and ended (or vanished while running) since the journal began."""
-    failed: int
-    """Those of them whose status is error."""
-    executed_last_hour: int
-    failed_last_hour: int
-    per_minute: tuple[tuple[int, int, int], ...]
-    """(minute since the epoch, executed, failed), the last hour's minutes that had jobs, oldest first."""
-    in_flight: int
-    waiting: int
-    undelivered: int
-    undelivered_bytes: int
-    rejected: int
+_OWNED_SQL = "owner_boot = ? AND owner_pid = ? AND owner_ticks = ?"
+_REJECTED_KEPT_S = 30 * 86400
+"""Results the control plane refused are kept this long for people, whatever the de-duplication memory."""
 
 
 class Journal:
@@ -58,6 +42,7 @@ class Journal:
         self._wall = wall_clock
         self._monotonic = monotonic
         self._boot = boot()
+        self._pid = os.getpid()
         self._db = open_database(path)
 
     def close(self) -> None:
@@ -75,7 +60,8 @@ class Journal:
     def take(self, jobs: Sequence[NewJob]) -> list[tuple[NewJob, Disposition]]:
         """Write a whole poll's answer in one transaction; jobs already known are not written twice.
 
-        A known job that has ended goes back to the outbox, so that its stored result is sent again.
+        A known job that has ended goes back to the outbox, so that its stored result is sent again; so does one whose
+        result was refused before: whoever hands the job out again is asking for it.
         """
         with self._transaction():
             return [(job, self._take_one(job)) for job in jobs]
@@ -110,14 +96,20 @@ class Journal:
             return "new"
         state = State(known["state"])
         if state in {State.TAKEN, State.QUEUED}:
-            self._db.execute("UPDATE jobs SET lease_until_ms = ? WHERE key = ?", (lease_until, job.key))
+            # handed out again without the need of a permit (the server offers `ack` no more): free to start
+            permitted = state is State.QUEUED or not job.needs_ack
+            self._db.execute(
+                "UPDATE jobs SET state = ?, lease_until_ms = ? WHERE key = ?",
+                (State.QUEUED if permitted else State.TAKEN, lease_until, job.key),
+            )
             return "waiting"
         if state is State.STARTED:
             return "running"
         # acked: the answer to our report may have been lost on the server's side; send the stored result once more
         self._db.execute(
             "UPDATE jobs SET state = CASE outcome WHEN 'in_doubt' THEN 'in_doubt' WHEN 'cancelled' THEN 'cancelled'"
-            " WHEN 'expired' THEN 'expired' ELSE 'done' END, settled_at = NULL WHERE key = ? AND state = 'acked'",
+            " WHEN 'expired' THEN 'expired' ELSE 'done' END, settled_at = NULL, rejection = NULL"
+            " WHERE key = ? AND state IN ('acked', 'rejected')",
             (job.key,),
         )
         return "answered"
@@ -170,11 +162,20 @@ class Journal:
             return self.get(key)
 
     def finish(
-        self, key: str, result: dict[str, Any], *, outcome: Outcome = "finished", fault: str | None = None
+        self,
+        key: str,
+        result: dict[str, Any],
+        *,
+        outcome: Outcome = "finished",
+        fault: str | None = None,
+        owner: ProcessIdentity | None = None,
     ) -> bool:
-        """`started → done` with the redacted result (contract 2.2). False: somebody else has ended it already."""
+        """`started → done` with the redacted result (contract 2.2). False: somebody else has ended it already.
+
+        `owner` is the fencing token: with it, only the run that this process began can be ended.
+        """
         with self._transaction():
-            return self._end(key, State.STARTED, State.DONE, outcome, result, fault)
+            return self._end(key, State.STARTED, State.DONE, outcome, result, fault, owner=owner)
 
     def running(self) -> list[JobRow]:
         """Rows that have started and not ended, with their owners."""
@@ -184,30 +185,31 @@ class Journal:
         """A started row's worker is gone and its process tree is dead: settle what becomes of the job.
 
         `run_again`: the action may be repeated. The `max_deaths`-th death is final (`error: poison`).
-        Returns the new state; None when the row has moved on meanwhile.
+        Returns the new state; None when the row has moved on meanwhile, a later run by another process included.
         """
         deaths = row.deaths + 1
         with self._transaction():
-            self._db.execute("UPDATE jobs SET deaths = ? WHERE key = ? AND state = 'started'", (deaths, row.key))
+            counted = self._db.execute(
+                f"UPDATE jobs SET deaths = ? WHERE key = ? AND state = 'started' AND deaths = ? AND {_OWNED_SQL}",
+                (deaths, row.key, row.deaths, *_owner_columns(row.owner)),
+            ).rowcount
+            if not counted:
+                return None
             if deaths >= max_deaths:
                 result = ended_without_result(
                     row.job_id, "poison", f"{deaths} workers died while running this job; it is not run again"
                 )
-                return State.DONE if self._end(row.key, State.STARTED, State.DONE, "finished", result, "job") else None
+                self._end(row.key, State.STARTED, State.DONE, "finished", result, "job")
+                return State.DONE
             if run_again:
-                moved = self._db.execute(
+                self._db.execute(
                     "UPDATE jobs SET state = 'queued', started_ms = NULL, owner_boot = NULL, owner_pid = NULL,"
-                    " owner_ticks = NULL WHERE key = ? AND state = 'started'",
+                    " owner_ticks = NULL WHERE key = ?",
                     (row.key,),
-                ).rowcount
-                return State.QUEUED if moved else None
-            result = ended_without_result(
-                row.job_id,
-                "in_doubt",
-                "the process that ran this job ended before its outcome was recorded; check the target, then settle it",
-            )
-            ended = self._end(row.key, State.STARTED, State.IN_DOUBT, "in_doubt", result, "agent")
-            return State.IN_DOUBT if ended else None
+                )
+                return State.QUEUED
+            self._end_in_doubt(row, State.STARTED)
+            return State.IN_DOUBT
 
     # ---- reporting (poller) -----------------------------------------------------------------------------------------
 
@@ -239,7 +241,9 @@ class Journal:
         edge = self._wall() - older_than_s
         with self._transaction():
             gone = self._db.execute(
-                "DELETE FROM jobs WHERE key IN (SELECT key FROM jobs WHERE settled_at < ? LIMIT ?)", (edge, limit)
+                "DELETE FROM jobs WHERE key IN (SELECT key FROM jobs WHERE settled_at < ?"
+                " AND (state = 'acked' OR settled_at < ?) LIMIT ?)",
+                (edge, min(edge, self._wall() - _REJECTED_KEPT_S), limit),
             ).rowcount
             self._db.execute("DELETE FROM minutes WHERE minute < ?", (int(self._wall() // 60) - 24 * 60,))
         return gone
@@ -260,35 +264,7 @@ class Journal:
     def figures(self) -> Figures:
         """Counts at this moment."""
         with self._errors():
-            totals = dict(self._db.execute("SELECT name, value FROM totals").fetchall())
-            edge = int(self._wall() // 60) - _LAST_HOUR_MINUTES
-            minutes = tuple(
-                (int(row[0]), int(row[1]), int(row[2]))
-                for row in self._db.execute(
-                    "SELECT minute, executed, failed FROM minutes WHERE minute > ? ORDER BY minute", (edge,)
-                )
-            )
-            states = {
-                State(row[0]): (int(row[1]), int(row[2]))
-                for row in self._db.execute(
-                    "SELECT state, count(*), coalesce(sum(length(result)), 0) FROM jobs"
-                    " WHERE state NOT IN ('acked', 'rejected') GROUP BY state"
-                )
-            }
-            rejected = self._db.execute("SELECT count(*) FROM jobs WHERE state = 'rejected'").fetchone()[0]
-        none = (0, 0)
-        return Figures(
-            executed=totals["executed"],
-            failed=totals["failed"],
-            executed_last_hour=sum(row[1] for row in minutes),
-            failed_last_hour=sum(row[2] for row in minutes),
-            per_minute=minutes,
-            in_flight=states.get(State.STARTED, none)[0],
-            waiting=states.get(State.TAKEN, none)[0] + states.get(State.QUEUED, none)[0],
-            undelivered=sum(states.get(state, none)[0] for state in OUTBOX),
-            undelivered_bytes=sum(states.get(state, none)[1] for state in OUTBOX),
-            rejected=rejected,
-        )
+            return read_figures(self._db, self._wall())
 
     def unsettled(self) -> int:
         """Rows taken, queued or started: what fills the agent's slots."""
@@ -324,21 +300,36 @@ class Journal:
         fault: str | None,
         *,
         executed: bool = True,
+        owner: ProcessIdentity | None = None,
     ) -> bool:
+        text = json.dumps(result, allow_nan=False, separators=(",", ":"))
+        whose, whom = (f" AND {_OWNED_SQL}", _owner_columns(owner)) if owner else ("", ())
         # the parameters are needed no more: what is not there cannot leak
         moved = self._db.execute(
-            "UPDATE jobs SET state = ?, outcome = ?, result = ?, fault = ?, finished_ms = ?, finished_at = ?,"
-            " sealed = NULL WHERE key = ? AND state = ?",
+            "UPDATE jobs SET state = ?, outcome = ?, result = ?, result_bytes = ?, fault = ?, finished_ms = ?,"
+            f" finished_at = ?, sealed = NULL WHERE key = ? AND state = ?{whose}",
             (
-                *(target, outcome, json.dumps(result, allow_nan=False, separators=(",", ":")), fault),
-                *(self._monotonic(), self._wall(), key, source),
+                *(target, outcome, text, len(text), fault, self._monotonic(), self._wall()),
+                *(key, source, *whom),
             ),
         ).rowcount
         if moved and executed:
             self._count(failed=result.get("status") != "success")
         return bool(moved)
 
+    def _end_in_doubt(self, row: JobRow, source: State) -> None:
+        result = ended_without_result(
+            row.job_id,
+            "in_doubt",
+            "the process that ran this job ended before its outcome was recorded; check the target, then settle it",
+        )
+        self._end(row.key, source, State.IN_DOUBT, "in_doubt", result, "agent")
+
     def _end_expired(self, row: JobRow) -> None:
+        if row.deaths:
+            # it has run before and waited to run again: "expired" would claim that nothing happened
+            self._end_in_doubt(row, State.QUEUED)
+            return
         result = ended_without_result(
             row.job_id, "expired", "this agent could not start the job within its start deadline"
         )
@@ -382,11 +373,17 @@ class Journal:
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
         """The one edge where sqlite's errors become ours."""
+        if os.getpid() != self._pid:
+            raise RuntimeError("a Journal was carried over a fork; open a new one in the child")
         try:
             yield
         except sqlite3.OperationalError as error:
             raise JournalError(f"the job journal {self.path} cannot be used: {error}") from None
-        except sqlite3.IntegrityError:
-            raise  # a mistake in this module, not in the file
+        except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
+            raise  # a mistake in this program (closed, another thread, a broken rule), not in the file
         except sqlite3.DatabaseError as error:
             raise JournalDamaged(f"the job journal {self.path} is damaged: {error}") from None
+
+
+def _owner_columns(owner: ProcessIdentity | None) -> tuple[str, int, int] | tuple[None, None, None]:
+    return (None, None, None) if owner is None else (owner.boot_id, owner.pid, owner.start_ticks)
