@@ -16,6 +16,8 @@ from easyalert.errors import JournalDamaged, JournalError
 log = logging.getLogger(__name__)
 
 SCHEMA_VERSION: Final = 1
+_PATIENCE_S: Final = 15.0
+"""How long a writer waits for another one."""
 
 _TABLES: Final = """
 CREATE TABLE jobs (
@@ -62,7 +64,7 @@ def open_database(path: Path) -> sqlite3.Connection:
     """Open the journal, making it at the first start. Raises JournalDamaged or JournalError."""
     try:
         _make_private(path)
-        connection = sqlite3.connect(path, timeout=15, isolation_level=None, cached_statements=64)
+        connection = sqlite3.connect(path, timeout=_PATIENCE_S, isolation_level=None, cached_statements=64)
         try:
             _prepare(connection)
         except BaseException:
@@ -97,7 +99,7 @@ def _make_private(path: Path) -> None:
 
 def _prepare(connection: sqlite3.Connection) -> None:
     connection.row_factory = sqlite3.Row
-    connection.execute("PRAGMA journal_mode=WAL")
+    _switch_to_wal(connection)
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
     # parameters are sealed, but results hold output: freed pages are overwritten
@@ -122,6 +124,20 @@ def _prepare(connection: sqlite3.Connection) -> None:
     except BaseException:
         connection.execute("ROLLBACK")
         raise
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    # the very first switch does not wait for its lock, and all processes of an agent start at once
+    give_up = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
+                raise
+            time.sleep(0.005)
+        else:
+            return
 
 
 def set_aside_if_damaged(path: Path) -> Path | None:

@@ -1,5 +1,6 @@
 import sqlite3
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -484,6 +485,5 @@ def test_a_second_connection_of_one_process_keeps_the_first_ones_locks(machine, 
     """Opening and closing the file by hand would drop them: POSIX locks belong to the process."""
     machine.journal().close()
     inode = machine.path.stat().st_ino
-    with open("/proc/locks", encoding="ascii") as file:
-        held = [line for line in file if f":{inode} " in line]
+    held = [line for line in Path("/proc/locks").read_text("ascii").splitlines() if f":{inode} " in line]
     assert held, "the shared lock on the journal is gone"
