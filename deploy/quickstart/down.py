@@ -28,14 +28,14 @@ def down(home: Home) -> int:
     record = Record.read(home.running)
     if record is None or not record.alive:
         home.running.unlink(missing_ok=True)
-        print(f"Nothing is running from {home.path}.")  # noqa: T201 - a command prints
+        print(f"Nothing is running from {home.path}.")
         return EXIT_OK
-    print("Stopping: running jobs get 30 s to finish ...", flush=True)  # noqa: T201
+    print("Stopping: running jobs get 30 s to finish ...", flush=True)
     if record.up is not None and send_signal(record.up, signal.SIGTERM):
         _wait_for_up(record.up)  # it stops the others itself
     stop_all(record.agent, record.controlplane)
     home.running.unlink(missing_ok=True)
-    print(f"Stopped. Everything is kept in {home.path}.")  # noqa: T201
+    print(f"Stopped. Everything is kept in {home.path}.")
     return EXIT_OK
 
 

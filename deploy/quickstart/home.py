@@ -4,9 +4,11 @@
 
     controlplane/         the control plane's data (its database)
     agent/                the agent's STATE_DIR: vault, journal, sockets
-    agent.env             the agent's settings with its key, 0600
+    agent.json            the agent's id, name and key, 0600
+    agent.env             the agent's settings of the last start with its key, 0600
     operator-token        token of a first operator, 0600
     running.json          what is running now (see `record`), 0600
+    port                  where the control plane listened last
     logs/                 controlplane.log, agent.log
     lock                  held by `scripts/up` while it works
 """
@@ -55,6 +57,21 @@ class Home:
     def agent_env(self) -> Path:
         """The agent's settings."""
         return self.path / "agent.env"
+
+    @property
+    def agent_identity(self) -> Path:
+        """The agent's id, name and key."""
+        return self.path / "agent.json"
+
+    @property
+    def agents_made(self) -> Path:
+        """How many agents were ever made from here."""
+        return self.path / "agents-made"
+
+    @property
+    def port(self) -> Path:
+        """Where the control plane listened last."""
+        return self.path / "port"
 
     @property
     def operator_token(self) -> Path:
@@ -117,16 +134,6 @@ class Home:
         write_atomically(path, text.encode())
 
 
-def read_environment_file(path: Path) -> dict[str, str]:
-    """`NAME=value` lines as they are; empty when the file does not exist. Lines without `=` are comments."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return {}
-    pairs = (line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
-    return {name.strip(): value.strip() for name, value in pairs}
-
-
 def environment_file(values: Mapping[str, str]) -> str:
-    """The text `read_environment_file` reads back; what systemd and compose read too."""
+    """`NAME=value` lines, as shells, systemd and compose read them. The values hold no spaces and no quotes."""
     return "".join(f"{name}={value}\n" for name, value in values.items())

@@ -41,11 +41,6 @@ class Operator:
         found: dict[str, Any] = self._ask("GET", f"/api/v1/agents/{agent_id}")
         return found
 
-    def agents(self) -> list[dict[str, Any]]:
-        """The first page of agents."""
-        found: list[dict[str, Any]] = self._ask("GET", "/api/v1/agents")
-        return found
-
     def waiting(self, agent_id: str) -> int:
         """Jobs nobody has taken yet, this agent's own and its pool's; counted up to 100."""
         found: list[dict[str, Any]] = self._ask("GET", "/api/v1/jobs", params={"status": "pending", "limit": 100})

@@ -53,17 +53,17 @@ class Start:
         self._controlplane = program
         self._record()
         self._await(self.operator.healthy, "the control plane", "answer")
-        (self.home.path / "port").write_text(str(self.port))
+        self.home.port.write_text(str(self.port))
 
     def agent(self) -> bool:
         """Make its identity if there is none, start it, wait until it is online. True on the first start."""
-        who = first_start.identities(self.home, self._controlplane_env())
-        self.operator = Operator(self.url, who.operator_token)
-        self.agent_id = first_start.agent_id(self.operator, who.agent_name)
+        self.operator = Operator(self.url, first_start.operator_token(self.home, self._controlplane_env()))
+        who, fresh = first_start.agent_identity(self.home, self._controlplane_env())
+        self.agent_id = who.id
         settings = {
             "AGENT_API_URL": self.url,
-            "AGENT_API_KEY": who.agent_key,
-            "AGENT_NAME": who.agent_name,
+            "AGENT_API_KEY": who.key,
+            "AGENT_NAME": who.name,
             "STATE_DIR": str(self.home.agent_dir),
             "ADMIN_PORT": str(choose_port(None, USUAL_ADMIN_PORT)),
         }
@@ -78,7 +78,7 @@ class Start:
         )
         self._record()
         self._await(lambda: self._registered_since(began), "the agent", "come online")
-        return who.fresh
+        return fresh
 
     def watch(self) -> None:
         """Live status until it is time to stop. Raises QuickstartError when a program ends by itself."""
@@ -203,11 +203,11 @@ def _say_how_to_go_on(home: Home) -> None:
 def _port_before(home: Home) -> int:
     """The port of the last start, so that addresses people wrote down stay true; else the usual one."""
     try:
-        return int((home.path / "port").read_text())
+        return int(home.port.read_text())
     except (OSError, ValueError):
         return USUAL_PORT
 
 
 def say(text: str) -> None:
     """To the person."""
-    print(text, flush=True)  # noqa: T201 - a command prints
+    print(text, flush=True)
