@@ -1,0 +1,200 @@
+"""The heart: one beat after registration, then one per interval, `offline` at the end.
+
+Its own loop in its own process, so that nothing the agent does can silence it. A failing beat costs its own time-out
+(10 s) and nothing else: the next one keeps its place in the rhythm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import time
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from pydantic import ValidationError
+
+from easyalert.errors import ControlPlaneError, JournalError, RateLimited, Unauthorized
+from easyalert.journal import Figures, Journal
+from easyalert.protocol.messages import HeartbeatRequest, RegisterData
+from easyalert.runtime import Backoff, Stop
+from easyalert.settings import AgentSettings
+from heartbeat.components import Components, noted
+from heartbeat.figures import Status, agent_uptime_s, base_form, extended_form, message
+from heartbeat.metrics import HostMetrics
+
+log = logging.getLogger(__name__)
+
+BEAT_TIMEOUT_S: Final = 10.0
+OFFLINE_TIMEOUT_S: Final = 5.0
+JITTER: Final = 0.1
+"""Beats come up to this part of the interval early, never late: a fleet does not beat in step."""
+LOOK_S: Final = 0.1
+"""Pause between looks for the registration, before the first beat and while the key is refused."""
+REFUSED_CAP_S: Final = 300.0
+RATE_LIMIT_CAP_S: Final = 45.0
+"""The server may ask for calm, not for an agent that looks dead."""
+
+_NOTHING: Final = Figures(0, 0, 0, 0, (), 0, 0, 0, 0, 0)
+
+
+class Sender(Protocol):
+    """The part of the control plane's client that is used here."""
+
+    async def heartbeat(self, request: HeartbeatRequest) -> Any:
+        """Post one heartbeat; raises ControlPlaneError."""
+
+
+class Heart:
+    """Beats from `run` until the stop. Reads the journal; writes its own note and the health file."""
+
+    def __init__(
+        self,
+        settings: AgentSettings,
+        journal: Journal,
+        client: Sender,
+        *,
+        components: Components,
+        metrics: HostMetrics,
+        random_: Callable[[], float] = random.random,
+    ) -> None:
+        self._settings = settings
+        self._journal = journal
+        self._client = client
+        self._components = components
+        self._metrics = metrics
+        self._random = random_
+        self._supervisor = os.getppid()
+        self._figures = _NOTHING
+        self._refused = Backoff(float(settings.heartbeat_interval), REFUSED_CAP_S)
+        self._last_success: float | None = None
+        self._failing_since: float | None = None
+        self._note: dict[str, Any] = {}
+
+    async def run(self, stop: Stop) -> None:
+        """Beat until `stop`. Sends `offline` once, when there was ever a registration."""
+        registration = await self._registered(stop)
+        while not stop.is_set and registration is not None:
+            begun = time.monotonic()
+            pause = await self._unless_stopped(stop, self._beat(registration))
+            if pause is None:
+                break
+            await self._rest(stop, begun + pause, registration)
+            registration = self._registration() or registration
+        if registration is not None:
+            await self._say_offline(registration)
+
+    # ---- one beat ---------------------------------------------------------------------------------------------------
+
+    async def _beat(self, registration: RegisterData) -> float:
+        """Send one; returns the seconds from its beginning to the next one."""
+        try:
+            async with asyncio.timeout(BEAT_TIMEOUT_S):
+                await self._client.heartbeat(await self._message(registration, "online"))
+        except Unauthorized as error:
+            # the poller registers again, with a back-off of its own; its success ends ours
+            return self._failed(error, self._refused.next())
+        except RateLimited as error:
+            return self._failed(error, max(self._interval(), min(error.retry_after, RATE_LIMIT_CAP_S)))
+        except ControlPlaneError as error:
+            return self._failed(error, self._interval())
+        except TimeoutError:
+            return self._failed(TimeoutError(f"no answer within {BEAT_TIMEOUT_S:.0f} s"), self._interval())
+        self._succeeded()
+        return self._interval()
+
+    async def _message(self, registration: RegisterData, status: Status) -> HeartbeatRequest:
+        with contextlib.suppress(JournalError):  # the beat says what was known last; `components` says why
+            self._figures = self._journal.figures()
+        uptime = agent_uptime_s(self._supervisor)
+        fields = base_form(registration, status, self._figures, self._metrics.sample(), uptime)
+        if registration.features:
+            # the journal is this thread's; only what may block goes elsewhere
+            states = await asyncio.to_thread(self._components.look) | noted(self._journal)
+            running = []
+            with contextlib.suppress(JournalError):
+                running = self._journal.running()
+            fields |= extended_form(self._figures, running, states, self._settings.max_concurrent_jobs)
+        return message(fields)
+
+    async def _say_offline(self, registration: RegisterData) -> None:
+        try:
+            async with asyncio.timeout(OFFLINE_TIMEOUT_S):
+                await self._client.heartbeat(await self._message(registration, "offline"))
+        except (ControlPlaneError, TimeoutError) as error:
+            log.warning("the control plane was not told that this agent stops: %s", error)
+        else:
+            log.info("told the control plane that this agent is offline")
+
+    # ---- waiting ----------------------------------------------------------------------------------------------------
+
+    def _interval(self) -> float:
+        return self._settings.heartbeat_interval * (1 - JITTER * self._random())
+
+    async def _rest(self, stop: Stop, until: float, registration: RegisterData) -> None:
+        """Wait for the next beat; while the key is refused, a new registration ends the wait."""
+        while not await stop.wait(max(0.0, min(until - time.monotonic(), self._look()))):
+            if time.monotonic() >= until:
+                return
+            if self._refused.failures and self._registration() not in {None, registration}:
+                return
+
+    def _look(self) -> float:
+        return LOOK_S if self._refused.failures else float("inf")
+
+    async def _registered(self, stop: Stop) -> RegisterData | None:
+        while (registration := self._registration()) is None:
+            if await stop.wait(LOOK_S):
+                return self._registration()
+        return registration
+
+    def _registration(self) -> RegisterData | None:
+        """What the poller has noted; None before the first registration."""
+        with contextlib.suppress(JournalError, ValidationError):
+            note = self._journal.note("registration")
+            return None if note is None else RegisterData.model_validate(note)
+        return None
+
+    @staticmethod
+    async def _unless_stopped(stop: Stop, beat: Any) -> float | None:
+        """The beat's answer; None when the stop came first (the beat is cut off, `offline` follows at once)."""
+        task = asyncio.ensure_future(beat)
+        done = asyncio.Event()
+        task.add_done_callback(lambda _: done.set())
+        await stop.wait(None, done)
+        if task.done():
+            return float(task.result())
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        return None
+
+    # ---- what is left behind ----------------------------------------------------------------------------------------
+
+    def _succeeded(self) -> None:
+        now = time.time()
+        if self._failing_since is not None:
+            log.info("heartbeats are answered again, after %.0f s", time.monotonic() - self._failing_since)
+        self._failing_since = None
+        self._refused.reset()
+        self._leave_note({"lastSuccessAt": now})
+        try:
+            # its age is the container's health: touched after an answer, and never otherwise
+            self._settings.heartbeat_file.touch(mode=0o600)
+        except OSError as error:
+            log.warning("%s cannot be touched: %s", self._settings.heartbeat_file, error.strerror)
+
+    def _failed(self, error: Exception, pause: float) -> float:
+        if self._failing_since is None:  # once per outage, not once per beat
+            self._failing_since = time.monotonic()
+            log.warning("a heartbeat failed: %s; trying on", error)
+        self._leave_note({"lastError": str(error)[:300], "lastErrorAt": time.time()})
+        return pause
+
+    def _leave_note(self, news: dict[str, Any]) -> None:
+        self._note |= news
+        with contextlib.suppress(JournalError):  # a full disk must not stop the heart
+            self._journal.leave_note("heartbeat", self._note)
