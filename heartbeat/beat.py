@@ -73,16 +73,19 @@ class Heart:
         self._last_success: float | None = None
         self._failing_since: float | None = None
         self._note: dict[str, Any] = {}
+        self._seen: Any = None
+        """The registration as it was read last, whole: a new one may hold the same id."""
 
     async def run(self, stop: Stop) -> None:
         """Beat until `stop`. Sends `offline` once, when there was ever a registration."""
         registration = await self._registered(stop)
         while not stop.is_set and registration is not None:
             begun = time.monotonic()
+            note = self._seen
             pause = await self._unless_stopped(stop, self._beat(registration))
             if pause is None:
                 break
-            await self._rest(stop, begun + pause, registration)
+            await self._rest(stop, begun + pause, note)
             registration = self._registration() or registration
         if registration is not None:
             await self._say_offline(registration)
@@ -134,12 +137,12 @@ class Heart:
     def _interval(self) -> float:
         return self._settings.heartbeat_interval * (1 - JITTER * self._random())
 
-    async def _rest(self, stop: Stop, until: float, registration: RegisterData) -> None:
+    async def _rest(self, stop: Stop, until: float, note: Any) -> None:
         """Wait for the next beat; while the key is refused, a new registration ends the wait."""
         while not await stop.wait(max(0.0, min(until - time.monotonic(), self._look()))):
             if time.monotonic() >= until:
                 return
-            if self._refused.failures and self._registration() not in {None, registration}:
+            if self._refused.failures and self._registration() is not None and self._seen != note:
                 return
 
     def _look(self) -> float:
@@ -154,8 +157,8 @@ class Heart:
     def _registration(self) -> RegisterData | None:
         """What the poller has noted; None before the first registration."""
         with contextlib.suppress(JournalError, ValidationError):
-            note = self._journal.note("registration")
-            return None if note is None else RegisterData.model_validate(note)
+            self._seen = self._journal.note("registration")
+            return None if self._seen is None else RegisterData.model_validate(self._seen)
         return None
 
     @staticmethod

@@ -53,7 +53,7 @@ class Components:
 
 def noted(journal: Journal) -> dict[str, str]:
     """What the components say about themselves; one that has not spoken yet is left out. Never raises."""
-    states = {}
+    states: dict[str, str] = {}
     for name in NOTED:
         try:
             state = noted_state(journal.note(name))

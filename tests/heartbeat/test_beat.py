@@ -1,0 +1,266 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import os
+import time
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from easyalert.client import ControlPlaneClient
+from easyalert.errors import JournalError, Refused
+from easyalert.runtime import Stop
+from heartbeat import beat
+from heartbeat.beat import Heart
+from heartbeat.components import Components
+from heartbeat.metrics import HostMetrics
+from tests.support.agent_home import AgentHome
+from tests.support.faults import Slow, Status, too_many_requests
+from tests.support.plain_server import PlainServer
+
+REGISTRATION = {"agentId": "agt_1", "features": []}
+
+
+class Recorder:
+    """A client whose answers the test chooses."""
+
+    def __init__(self, *errors: Exception) -> None:
+        self.errors = list(errors)
+        self.sent: list[dict] = []
+
+    async def heartbeat(self, request) -> dict:
+        self.sent.append(request.wire())
+        if self.errors:
+            raise self.errors.pop(0)
+        return {}
+
+
+def live(
+    home: AgentHome, scenario: Callable[[Stop], Awaitable[None]], client=None, journal=None, interval: float = 0.4
+) -> None:
+    """Run a heart beside the scenario, then stop it."""
+
+    async def both() -> None:
+        stop = Stop()
+        # below what a person may set, to save time
+        settings = home.settings.model_copy(update={"heartbeat_interval": interval})
+        components = Components(settings)
+        sender = client or ControlPlaneClient(home.settings)
+        with contextlib.closing(components), journal or home.journal() as opened:
+            heart = Heart(settings, opened, sender, components=components, metrics=HostMetrics())
+            running = asyncio.create_task(heart.run(stop))
+            try:
+                await scenario(stop)
+            finally:
+                stop.set()
+                await asyncio.wait_for(running, 10)
+                if client is None:
+                    await sender.close()
+
+    asyncio.run(both())
+
+
+async def until(probe: Callable[[], object], within: float = 5.0) -> None:
+    end = time.monotonic() + within
+    while not probe():
+        assert time.monotonic() < end, "not in time"
+        await asyncio.sleep(0.005)
+
+
+def register(home: AgentHome, **more: object) -> None:
+    with home.journal() as journal:
+        journal.leave_note("registration", {**REGISTRATION, **more})
+
+
+def statuses(server: PlainServer) -> list[str]:
+    return [request.document["status"] for request in server.of("heartbeat")]
+
+
+def test_first_beat_right_after_registration_then_offline_once(make_home, plain_server):
+    home = make_home(plain_server.url)
+
+    async def scenario(_stop):
+        await asyncio.sleep(0.2)
+        assert plain_server.of("heartbeat") == []
+        register(home)
+        begun = time.monotonic()
+        await until(lambda: plain_server.heartbeats)
+        assert time.monotonic() - begun < 1
+
+    live(home, scenario, interval=30)
+    assert statuses(plain_server) == ["online", "offline"]
+
+
+def test_never_registered_says_nothing_not_even_offline(make_home, plain_server):
+    home = make_home(plain_server.url)
+
+    async def scenario(_stop):
+        await asyncio.sleep(0.15)
+
+    live(home, scenario)
+    assert plain_server.seen == []
+
+
+def test_the_rhythm_has_its_jitter_inside_the_interval(make_home, plain_server):
+    home = make_home(plain_server.url)
+    register(home)
+
+    async def scenario(_stop):
+        await until(lambda: len(plain_server.heartbeats) >= 3)
+
+    live(home, scenario)
+    moments = [request.at for request in plain_server.of("heartbeat")][:3]
+    assert all(0.3 <= later - earlier <= 0.5 for earlier, later in itertools.pairwise(moments))
+
+
+def test_a_hanging_server_costs_its_timeout_and_nothing_more(make_home, plain_server, monkeypatch):
+    monkeypatch.setattr(beat, "BEAT_TIMEOUT_S", 0.2)
+    home = make_home(plain_server.url)
+    register(home)
+    plain_server.fail("heartbeat", Slow(30))
+
+    async def scenario(_stop):
+        await until(lambda: len(plain_server.of("heartbeat")) >= 2)
+
+    live(home, scenario)
+    first, second = (request.at for request in plain_server.of("heartbeat")[:2])
+    assert 0.3 <= second - first <= 0.5
+
+
+def test_the_health_file_is_touched_after_an_answer_only(make_home, plain_server, caplog):
+    home = make_home(plain_server.url)
+    register(home)
+    plain_server.fail("heartbeat", Status(503))
+
+    async def scenario(_stop):
+        with home.journal() as journal:
+            await until(lambda: (journal.note("heartbeat") or {}).get("lastError"))
+            assert not home.settings.heartbeat_file.exists()
+            assert journal.note("heartbeat").get("lastSuccessAt") is None
+            await until(home.settings.heartbeat_file.exists)
+            assert time.time() - home.settings.heartbeat_file.stat().st_mtime < 2
+            assert abs(journal.note("heartbeat")["lastSuccessAt"] - time.time()) < 2
+            assert "503" in journal.note("heartbeat")["lastError"]
+
+    with caplog.at_level(logging.INFO):
+        live(home, scenario)
+    assert "answered again" in caplog.text
+
+
+def test_an_old_health_file_is_not_freshened_by_a_failure(make_home, plain_server):
+    home = make_home(plain_server.url)
+    register(home)
+    home.settings.heartbeat_file.touch()
+    os.utime(home.settings.heartbeat_file, (1000, 1000))
+    plain_server.always("heartbeat", Status(500))
+
+    async def scenario(_stop):
+        await until(lambda: len(plain_server.of("heartbeat")) >= 2)
+
+    live(home, scenario)
+    assert home.settings.heartbeat_file.stat().st_mtime == 1000
+
+
+@pytest.mark.parametrize("code", [401, 403])
+def test_a_refused_key_backs_off_until_the_poller_has_registered_anew(make_home, plain_server, code):
+    home = make_home(plain_server.url)
+    register(home)
+    plain_server.fail("heartbeat", Status(code))
+
+    async def scenario(_stop):
+        await until(lambda: plain_server.of("heartbeat"))
+        await asyncio.sleep(0.3)
+        assert len(plain_server.of("heartbeat")) == 1
+        register(home, at=2)
+        await until(lambda: plain_server.heartbeats)
+
+    live(home, scenario, interval=10)
+    assert statuses(plain_server) == ["online", "online", "offline"]
+
+
+def test_a_pause_asked_for_is_kept_but_capped(make_home, plain_server, monkeypatch):
+    monkeypatch.setattr(beat, "RATE_LIMIT_CAP_S", 0.8)
+    home = make_home(plain_server.url)
+    register(home)
+    plain_server.fail("heartbeat", too_many_requests("3600"))
+
+    async def scenario(_stop):
+        await until(lambda: plain_server.heartbeats)
+
+    live(home, scenario)
+    first, second = (request.at for request in plain_server.of("heartbeat")[:2])
+    assert 0.75 <= second - first <= 1.1
+
+
+def test_a_stop_cuts_off_the_beat_under_way_and_says_offline_at_once(make_home, plain_server):
+    home = make_home(plain_server.url)
+    register(home)
+    plain_server.fail("heartbeat", Slow(30))
+
+    async def scenario(_stop):
+        await until(lambda: plain_server.of("heartbeat"))
+
+    begun = time.monotonic()
+    live(home, scenario, interval=30)
+    assert time.monotonic() - begun < 3
+    assert statuses(plain_server) == ["online", "offline"]
+
+
+def test_an_unreachable_server_does_not_delay_the_end(make_home, plain_server, monkeypatch):
+    monkeypatch.setattr(beat, "OFFLINE_TIMEOUT_S", 0.3)
+    home = make_home(plain_server.url)
+    register(home)
+
+    async def scenario(_stop):
+        await until(lambda: plain_server.heartbeats)
+        plain_server.always("heartbeat", Slow(30))
+
+    begun = time.monotonic()
+    live(home, scenario, interval=30)
+    assert time.monotonic() - begun < 3
+
+
+def test_more_is_said_only_where_the_server_offered_a_feature(make_home):
+    home = make_home("http://127.0.0.1:1")
+    register(home, features=["ack"])
+    recorder = Recorder()
+
+    async def scenario(_stop):
+        await until(lambda: recorder.sent)
+
+    live(home, scenario, recorder)
+    assert recorder.sent[0]["components"]["redis"] == "unavailable"
+    assert recorder.sent[0]["maxConcurrentJobs"] == 5
+    assert recorder.sent[-1]["status"] == "offline"
+
+
+def test_a_final_refusal_does_not_end_the_heart(make_home):
+    home = make_home("http://127.0.0.1:1")
+    register(home)
+    recorder = Recorder(Refused("no such path", status=404))
+
+    async def scenario(_stop):
+        await until(lambda: len(recorder.sent) >= 2)
+
+    live(home, scenario, recorder)
+
+
+def test_a_journal_that_fails_does_not_silence_the_heart(make_home, monkeypatch):
+    home = make_home("http://127.0.0.1:1")
+    register(home)
+    recorder = Recorder()
+    journal = home.journal()
+
+    def broken(*_):
+        raise JournalError("disk I/O error")
+
+    async def scenario(_stop):
+        await until(lambda: recorder.sent)
+        for name in ("figures", "leave_note", "note"):
+            monkeypatch.setattr(journal, name, broken)
+        await until(lambda: len(recorder.sent) >= 2)
+
+    live(home, scenario, recorder, journal)

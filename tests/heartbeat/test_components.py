@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import pytest
+
+from easyalert.errors import JournalError
+from heartbeat.components import Components, noted
+from tests.support.agent_home import AgentHome
+
+
+@pytest.fixture
+def home(make_home) -> AgentHome:
+    return make_home("http://127.0.0.1:1")
+
+
+@pytest.fixture
+def components(home):
+    found = Components(home.settings)
+    yield found
+    found.close()
+
+
+def test_redis_away_then_there_then_gone(home, components):
+    assert components.look()["redis"] == "unavailable"
+    server = home.start_redis()
+    assert components.look()["redis"] == "ok"
+    server.kill()
+    assert components.look()["redis"] == "unavailable"
+
+
+def test_a_disk_below_the_setting_is_full(make_home):
+    small, large = make_home("http://h", min_free_disk_mb=0), make_home("http://h", min_free_disk_mb=2**40)
+    assert Components(large.settings).look()["disk"] == "full"
+    assert Components(small.settings).look()["disk"] in {"ok", "full"}  # 5 % is the machine's own affair
+
+
+def test_components_speak_for_themselves(home):
+    with home.journal() as journal:
+        assert noted(journal) == {}
+        journal.leave_note("vault", {"state": "locked"})
+        journal.leave_note("workers", {"state": "w" * 1000})
+        journal.leave_note("poller", "not an object")
+        assert noted(journal) == {"vault": "locked", "workers": "w" * 60}
+
+
+def test_an_unreadable_journal_is_said_and_not_raised():
+    assert noted(BrokenJournal()) == {"journal": "unavailable"}
+
+
+class BrokenJournal:
+    def note(self, _name):
+        raise JournalError("disk I/O error")
