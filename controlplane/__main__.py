@@ -50,6 +50,11 @@ def parser() -> argparse.ArgumentParser:
     )
     create.add_argument("name", metavar="NAME", help="its name, unique")
     create.add_argument("--pool", help="its pool (default: default)")
+    create.add_argument(
+        "--key-file",
+        type=Path,
+        help="write the key to this file (0600) and do not print it; nothing is made when the file is there already",
+    )
     create.add_argument("--json", action="store_true", help="print one JSON object")
     return top
 
@@ -100,7 +105,9 @@ def _run(options: argparse.Namespace, settings: ControlPlaneSettings) -> int:
 
     if options.command == "token":
         return manage.create_token(settings, scope=options.scope, name=options.name, as_json=options.json)
-    return manage.create_agent(settings, name=options.name, pool=options.pool, as_json=options.json)
+    return manage.create_agent(
+        settings, name=options.name, pool=options.pool, as_json=options.json, key_file=options.key_file
+    )
 
 
 def _fail(sentence: str, code: int) -> int:

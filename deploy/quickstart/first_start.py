@@ -54,7 +54,7 @@ def agent_identity(home: Home, environment: Mapping[str, str]) -> tuple[AgentIde
     home.write_secret(home.agents_made, str(number))
     host = re.sub(r"[^A-Za-z0-9._-]", "-", platform.node()) or "agent"
     name = host if number == 1 else f"{host}-{number}"
-    made = _controlplane(environment, f"Making the agent '{name}'", "agents", "create", "--name", name, "--pool", POOL)
+    made = _controlplane(environment, f"Making the agent '{name}'", "agents", "create", name, "--pool", POOL)
     agent = AgentIdentity(id=str(made["id"]), name=name, key=str(made["apiKey"]))
     home.write_secret(home.agent_identity, json.dumps(asdict(agent)))
     return agent, True

@@ -13,7 +13,7 @@ from deploy.quickstart.home import Home
 COMMAND = """\
 import json, os, sys
 open(os.environ["CALLS"], "a").write(" ".join(sys.argv[1:]) + "\\n")
-name = sys.argv[sys.argv.index("--name") + 1]
+name = sys.argv[3]
 if name in os.environ.get("TAKEN", "").split(","):
     sys.exit("name taken")
 made = {"token": "ea_op_new"} if sys.argv[1] == "token" else {"id": "agt_1", "name": name, "apiKey": "ea_agent_new"}
@@ -47,7 +47,7 @@ def test_token_and_agent_are_made_once_and_kept(home, environment, tmp_path):
     assert first_start.agent_identity(home, environment) == (agent, False)
     assert (tmp_path / "calls").read_text().splitlines() == [
         "token create --scope operator --name quickstart --json",
-        "agents create --name web-1 --pool default --json",
+        "agents create web-1 --pool default --json",
     ]
     for file in (home.operator_token, home.agent_identity):
         assert file.stat().st_mode & 0o077 == 0
