@@ -7,7 +7,7 @@ vault, Redis, RQ, settings — what an executor may have reaches it through the 
 from workers.sdk.context import Context
 from workers.sdk.executor import ActionSpec, Executor, Parameters, action
 from workers.sdk.output import BoundedOutput
-from workers.sdk.result import ExecutorResult, failure, success
+from workers.sdk.result import ExecutorResult, envelope, failure, success
 
 __all__ = [
     "ActionSpec",
@@ -17,6 +17,7 @@ __all__ = [
     "ExecutorResult",
     "Parameters",
     "action",
+    "envelope",
     "failure",
     "success",
 ]

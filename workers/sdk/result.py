@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from easyalert.errors import Fault
 from easyalert.protocol.limits import ERROR_MAX_CHARS
+from easyalert.protocol.results import json_safe
+from easyalert.redact import Redactor
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,27 @@ def failure(
     Exit codes (contract 2.2): a command's own; 1 for failures of the remote end; -1 for validation, missing
     credentials, time-outs and unexpected errors.
     """
-    return ExecutorResult("error", output, shorten(error), exit_code, fault, outcome)
+    # cut by `envelope`, after redaction: a secret cut in two is not found any more
+    return ExecutorResult("error", output, error, exit_code, fault, outcome)
+
+
+def envelope(job_id: str, result: ExecutorResult, redactor: Redactor, duration_ms: int) -> dict[str, Any]:
+    """The result as it is recorded and sent (contract 2.2): redacted, then cut, in values every JSON encoder takes.
+
+    `output.redactions` says how many secrets were taken out, when there were any and the output is an object.
+    """
+    output = redactor.tree(json_safe(result.output))
+    error = None if result.error is None else shorten(redactor.text(json_safe(result.error)))
+    if redactor.count and isinstance(output, dict):
+        output["redactions"] = redactor.count
+    return {
+        "jobId": job_id,
+        "status": result.status,
+        "output": output,
+        "error": error,
+        "exitCode": int(result.exit_code),
+        "durationMs": max(0, duration_ms),
+    }
 
 
 def shorten(text: str, limit: int = ERROR_MAX_CHARS) -> str:

@@ -1,0 +1,223 @@
+"""The pool's bookkeeper: settles in the journal what dead workers leave behind, and keeps Redis's view of them true.
+
+One process beside the workers, forked by the same parent. It exists so that the parent touches neither SQLite nor
+Redis: nothing of them is carried over a fork, and no slow disk or hanging Redis can hold up a deadline. It is told what
+happens over its lifeline, looks for itself every 2 s, and may die at any time: the parent makes another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import select
+import shutil
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from redis.exceptions import RedisError
+
+from easyalert import wakeup
+from easyalert.errors import JournalError, QueueError
+from easyalert.journal import JobRow, Journal, State
+from easyalert.queues import agent_queue, connect, enqueue
+from easyalert.redact import Redactor
+from easyalert.runtime import EXIT_FAILURE, EXIT_OK, ProcessIdentity
+from workers import trees
+from workers.child import begin_after_fork, leave
+from workers.jobs import Ended
+from workers.lifeline import Lifeline
+from workers.sdk import envelope, failure
+from workers.toolbox import Toolbox
+from workers.worker import AgentWorker, pid_of, registered_names, show_end
+
+log = logging.getLogger(__name__)
+
+TICK_S: Final = 2.0
+CAPABILITIES_NOTE: Final = "capabilities"
+"""Journal note with the kinds of actions this agent has; the poller registers with it."""
+_STALE_TEMPORARY: Final = "easyalert_*"
+
+
+def bookkeeper_main(tools: Toolbox, lifeline: Lifeline, pool_pid: int, *, first: bool) -> NoReturn:
+    """The whole life of the forked bookkeeper; never returns. `first`: the pool has no workers yet."""
+    code = EXIT_FAILURE
+    try:
+        begin_after_fork()
+        with Journal(tools.settings.journal_path) as journal:
+            bookkeeper = Bookkeeper(tools, journal, pool_pid)
+            if first:
+                bookkeeper.open_books()
+            lifeline.say("ready")
+            _keep(bookkeeper, lifeline)
+        code = EXIT_OK
+    except JournalError:
+        log.exception("the workers' books cannot be kept")
+    except Exception:
+        log.exception("the bookkeeper ends unexpectedly")
+    finally:
+        leave(code)
+
+
+def _keep(bookkeeper: Bookkeeper, lifeline: Lifeline) -> None:
+    next_tick = time.monotonic() + TICK_S
+    while True:
+        select.select([lifeline.fileno()], [], [], max(0.0, next_tick - time.monotonic()))
+        try:
+            for message in lifeline.hear():
+                if message["word"] == "finish":
+                    bookkeeper.tick()
+                    return
+                bookkeeper.obey(message)
+        except EOFError:
+            return
+        if time.monotonic() >= next_tick:
+            bookkeeper.tick()
+            next_tick = time.monotonic() + TICK_S
+
+
+class Bookkeeper:
+    """Journal and Redis on the pool's behalf. Raises JournalError; what Redis missed is tried again at the next tick."""
+
+    def __init__(self, tools: Toolbox, journal: Journal, pool_pid: int) -> None:
+        self._tools = tools
+        self._journal = journal
+        self._pool_pid = pool_pid
+        self._queue = agent_queue(connect(tools.settings, glance=True))
+        self._for_redis: list[Callable[[], None]] = []
+        """What Redis has not been told yet."""
+
+    # ---- at the start, before the first worker ----------------------------------------------------------------------
+
+    def open_books(self) -> None:
+        """Say what this agent can do, settle what an earlier pool has left, and sweep up after it."""
+        self._journal.leave_note(CAPABILITIES_NOTE, self._tools.registry.kinds())
+        self._recover()
+        swept = trees.kill_all(lambda: trees.marked(f"@{self._tools.agent}"))
+        if swept:
+            log.warning("killed %d processes that jobs of an earlier run had left", swept)
+        for leftover in self._tools.settings.tmp_dir.glob(_STALE_TEMPORARY):
+            shutil.rmtree(leftover, ignore_errors=True)
+        self._for_redis.append(self._bury_strangers)
+        self._tell_redis()
+
+    # ---- while the pool runs ----------------------------------------------------------------------------------------
+
+    def obey(self, message: dict[str, Any]) -> None:
+        """One message of the parent: `died` (name, key or null), `overshot` (also seconds), `alive` (workers)."""
+        match message["word"]:
+            case "died":
+                self._forget_worker(message["name"])
+                if message["key"]:
+                    self._settle_key(message["key"])
+            case "overshot":
+                self._forget_worker(message["name"])
+                self._time_out(message["key"], message["seconds"])
+            case "alive":
+                # newer figures make older ones useless: nothing is kept for later
+                with contextlib.suppress(RedisError, OSError):
+                    self._renew(message["workers"])
+
+    def tick(self) -> None:
+        """Every TICK_S, whether or not anything was said."""
+        self._recover()
+        self._tell_redis()
+
+    def _recover(self) -> None:
+        for row in self._journal.running():
+            owner = row.owner
+            if owner is None or not owner.alive():
+                self._settle(row)
+            elif _parent_of(owner.pid) != self._pool_pid and owner.alive():
+                # a worker that has outlived its pool: nobody keeps its deadline, nobody counts it
+                log.warning("killing worker %d, which an earlier pool has left behind", owner.pid)
+                trees.kill_all(partial(_family, owner))
+                self._settle(row)
+
+    def _settle_key(self, key: str) -> None:
+        row = self._journal.get(key)
+        if row is None or row.state is not State.STARTED:
+            return  # it had not started, or had ended: nothing is in doubt
+        if row.owner is None or not row.owner.alive():
+            self._settle(row)
+
+    def _settle(self, row: JobRow) -> None:
+        """The owner is gone. First its processes, then the row: what is queued again must not meet the old run."""
+        hunted = trees.kill_all(lambda: trees.marked(trees.job_mark(row.key, self._tools.agent)))
+        if hunted:
+            log.warning("job %s: killed %d processes of its dead worker", row.job_id, hunted)
+        state = self._journal.owner_died(row, run_again=self._tools.may_repeat(row))
+        log.warning("the worker of job %s (%s) died; the job is now %s", row.job_id, row.action, state)
+        if state is State.QUEUED:
+            with contextlib.suppress(QueueError):  # else the poller's reconciler does it
+                enqueue(self._queue, [(row.key, row.description, row.timeout_s)])
+        elif state is not None:
+            self._show_end(row.key)
+        wakeup.notify(self._tools.settings.wakeup_socket)
+
+    def _time_out(self, key: str, seconds: int) -> None:
+        row = self._journal.get(key)
+        if row is None or row.state is not State.STARTED:
+            return
+        result = failure(
+            f"timed out after {seconds} seconds; its worker did not react and was killed",
+            exit_code=-1,
+            outcome="timed_out",
+        )
+        recorded = envelope(row.job_id, result, Redactor(), seconds * 1000)
+        self._journal.finish(key, recorded, outcome="timed_out", fault="agent")
+        log.warning("job %s (%s) overran its %d seconds; its worker was killed", row.job_id, row.action, seconds)
+        self._show_end(key)
+        wakeup.notify(self._tools.settings.wakeup_socket)
+
+    # ---- Redis ------------------------------------------------------------------------------------------------------
+
+    def _tell_redis(self) -> None:
+        while self._for_redis:
+            try:
+                self._for_redis[0]()
+            except (RedisError, OSError):
+                return
+            del self._for_redis[0]
+
+    def _forget_worker(self, name: str) -> None:
+        self._for_redis.append(AgentWorker(self._queue, name).bury)
+        self._tell_redis()
+
+    def _bury_strangers(self) -> None:
+        for name in registered_names(self._queue):
+            pid = pid_of(name)
+            if pid is None or _parent_of(pid) != self._pool_pid:
+                AgentWorker(self._queue, name).bury()
+
+    def _renew(self, workers: list[dict[str, Any]]) -> None:
+        for known in workers:
+            born = datetime.fromtimestamp(known["born"], UTC)
+            worker = AgentWorker(self._queue, known["name"], pid=known["pid"], born=born)
+            worker.publish(busy=True, ttl=known["left_s"] + 120)
+
+    def _show_end(self, key: str) -> None:
+        row = self._journal.get(key)
+        if row is None or row.result is None:
+            return
+        ended = Ended.of(row)
+
+        def show() -> None:
+            show_end(self._queue, key, ended)
+
+        self._for_redis.append(show)
+        self._tell_redis()
+
+
+def _family(owner: ProcessIdentity) -> set[trees.Member]:
+    return trees.family(owner.pid) if owner.alive() else set()
+
+
+def _parent_of(pid: int) -> int | None:
+    with contextlib.suppress(OSError, ValueError):
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+        return int(stat[stat.rindex(b")") + 2 :].split()[1])
+    return None

@@ -1,0 +1,222 @@
+"""Scripts on the agent's own host: `script.bash`, `script.python`, `script.powershell` (contract 3.2).
+
+Unlike the contract's base form, a script does not inherit the agent's environment. It gets `PATH` (without the agent's
+virtual environment), `LANG`, `LC_*`, `TZ`, `USER`, `LOGNAME`, `SHELL`, and `HOME` and `TMPDIR` in a private folder that
+is its working directory and is removed afterwards: the account's real home holds the vault. Then the job's own `env`,
+less the names that would change which code runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import pwd
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import Field, field_validator
+
+from easyalert.errors import AgentFault, Fault, InvalidParameter
+from workers.processes import ProcessEnd, run_process
+from workers.sdk import Context, Executor, ExecutorResult, Parameters, action, failure, success
+
+log = logging.getLogger(__name__)
+
+SCRIPT_MAX_BYTES: Final = 1_048_576
+DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_REFUSED_PREFIXES: Final = ("LD_", "DYLD_", "BASH_FUNC_", "EASYALERT_", "CORECLR_", "COR_", "DOTNET_", "COMPLUS_")
+_REFUSED_NAMES: Final = frozenset(
+    # one text, because the names read best as lines of one family each
+    """
+    PATH HOME USER LOGNAME SHELL TMPDIR
+    BASH_ENV ENV BASHOPTS SHELLOPTS BASH_XTRACEFD PS4 IFS CDPATH GLOBIGNORE PROMPT_COMMAND
+    PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONINSPECT PYTHONBREAKPOINT PYTHONUSERBASE PYTHONPLATLIBDIR
+    PYTHONEXECUTABLE PYTHONWARNINGS PYTHONPYCACHEPREFIX PYTHONCASEOK
+    PSMODULEPATH NODE_OPTIONS NODE_PATH PERL5OPT PERL5LIB PERLLIB PERL5DB RUBYOPT RUBYLIB
+    JAVA_TOOL_OPTIONS _JAVA_OPTIONS JDK_JAVA_OPTIONS CLASSPATH
+    GCONV_PATH LOCPATH NLSPATH HOSTALIASES RESOLV_HOST_CONF RES_OPTIONS LOCALDOMAIN MALLOC_TRACE
+    """.split()  # noqa: SIM905 - as a list literal it would be one name a line
+)
+"""Contract 3.2's list, and the others through which an interpreter or the loader runs foreign code."""
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """How one language is run."""
+
+    program: str
+    options: tuple[str, ...]
+    suffix: str
+
+
+INTERPRETERS: Final = {
+    "bash": Interpreter("bash", (), ".sh"),
+    "python": Interpreter("python3", (), ".py"),
+    "powershell": Interpreter("pwsh", ("-NoLogo", "-NoProfile", "-NonInteractive", "-File"), ".ps1"),
+}
+
+
+class ScriptParameters(Parameters):
+    """Parameters of all three actions."""
+
+    script: str = Field(description="The script's text, at most 1 MiB of UTF-8.")
+    env: dict[str, str] = Field(default_factory=dict, description="Variables for the script.")
+    args: list[Any] = Field(
+        default_factory=list, description="Arguments; strings, numbers and booleans are used, others skipped."
+    )
+
+    @field_validator("script")
+    @classmethod
+    def _not_blank(cls, value: str) -> str:
+        if not value.strip():
+            raise ValueError("must not be blank")
+        return value
+
+    @field_validator("args", mode="before")
+    @classmethod
+    def _one_argument(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+    @field_validator("env")
+    @classmethod
+    def _usable_names(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, content in value.items():
+            if not _VARIABLE.fullmatch(name):
+                raise ValueError("holds a name that is no variable's name (letters, digits, underscore)")
+            if "\0" in content:
+                raise ValueError(f"holds a NUL character in {name}")
+        return value
+
+
+class Script(Executor):
+    """Runs scripts. Nothing of it is idempotent: nobody can know what a script does."""
+
+    kind = "script"
+
+    @action("bash", idempotent=False)
+    async def bash(self, ctx: Context, params: ScriptParameters) -> ExecutorResult:
+        """Run with bash."""
+        return _run(ctx, params, INTERPRETERS["bash"])
+
+    @action("python", idempotent=False)
+    async def python(self, ctx: Context, params: ScriptParameters) -> ExecutorResult:
+        """Run with python3, not the agent's own."""
+        return _run(ctx, params, INTERPRETERS["python"])
+
+    @action("powershell", idempotent=False)
+    async def powershell(self, ctx: Context, params: ScriptParameters) -> ExecutorResult:
+        """Run with pwsh."""
+        return _run(ctx, params, INTERPRETERS["powershell"])
+
+
+def _run(ctx: Context, params: ScriptParameters, interpreter: Interpreter) -> ExecutorResult:
+    try:
+        text = params.script.encode()
+    except UnicodeEncodeError:
+        raise InvalidParameter("script", "holds characters that are no text (lone surrogates)") from None
+    if len(text) > SCRIPT_MAX_BYTES:
+        return failure(f"the script is larger than {SCRIPT_MAX_BYTES} bytes", exit_code=1, fault=Fault.JOB)
+    path = _search_path()
+    program = shutil.which(interpreter.program, path=path)
+    if program is None:
+        raise AgentFault(
+            f"this agent has no '{interpreter.program}', which {ctx.action_type} needs; install it on the agent's host"
+        )
+    arguments = _arguments(params.args)
+    with _script_file(ctx, text, interpreter.suffix) as (file, home):
+        environment = _environment(ctx, params.env, path, home)
+        end = run_process(ctx, [program, *interpreter.options, str(file), *arguments], env=environment, cwd=home)
+    if end.stragglers:
+        log.warning("the script of job %s left %d processes behind; they were killed", ctx.job_id, end.stragglers)
+    return _result(ctx, interpreter, end)
+
+
+def _result(ctx: Context, interpreter: Interpreter, end: ProcessEnd) -> ExecutorResult:
+    if end.stopped == "timed_out":
+        sentence = f"timed out after {ctx.timeout_s} seconds; the script and all it had started were ended"
+        return failure(sentence, output=end.output, exit_code=-1, fault=Fault.JOB, outcome="timed_out")
+    if end.stopped == "cancelled":
+        return failure(
+            "cancelled: the script and all it had started were ended",
+            output=end.output, exit_code=-1, fault=None, outcome="cancelled",
+        )  # fmt: skip
+    if end.exit_code == 0:
+        return success(end.output)
+    how = f"ended by {end.signal_name}" if end.signal_name else f"exit code {end.exit_code}"
+    error = end.stderr.text().strip() or f"{interpreter.program}: {how}, nothing on stderr"
+    return failure(error, output=end.output, exit_code=end.exit_code, fault=Fault.JOB)
+
+
+@contextlib.contextmanager
+def _script_file(ctx: Context, text: bytes, suffix: str) -> Iterator[tuple[Path, Path]]:
+    """The script in a private folder, and the working directory beside it; both gone afterwards (contract 6.3)."""
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="easyalert_", dir=ctx.tmp_dir))
+    except OSError as error:
+        raise AgentFault(f"this agent cannot write to {ctx.tmp_dir} ({error.strerror})") from None
+    try:
+        file, home = folder / f"script{suffix}", folder / "work"
+        try:
+            home.mkdir(mode=0o700)
+            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o700)
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(text)
+        except OSError as error:
+            raise AgentFault(f"this agent cannot write to {ctx.tmp_dir} ({error.strerror})") from None
+        yield file, home
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _environment(ctx: Context, wanted: dict[str, str], path: str, home: Path) -> dict[str, str]:
+    account = _account()
+    environment = {
+        "PATH": path,
+        "LANG": os.environ.get("LANG") or "C.UTF-8",
+        "HOME": str(home),
+        "TMPDIR": str(home),
+        "USER": account,
+        "LOGNAME": account,
+        "SHELL": "/bin/sh",
+    }
+    environment |= {name: value for name, value in os.environ.items() if name == "TZ" or name.startswith("LC_")}
+    refused = sorted(name for name in wanted if _refused(name))
+    if refused:
+        log.warning("job %s: variables not passed to the script: %s", ctx.job_id, ", ".join(refused))
+    return environment | {name: value for name, value in wanted.items() if not _refused(name)}
+
+
+def _refused(name: str) -> bool:
+    upper = name.upper()
+    return upper in _REFUSED_NAMES or upper.startswith(_REFUSED_PREFIXES)
+
+
+def _search_path() -> str:
+    """The agent's PATH without its virtual environment, whose python holds the agent's own modules."""
+    folders = (os.environ.get("PATH") or DEFAULT_PATH).split(os.pathsep)
+    own = Path(sys.prefix, "bin")
+    kept = [folder for folder in folders if folder and (sys.prefix == sys.base_prefix or Path(folder) != own)]
+    return os.pathsep.join(kept) or DEFAULT_PATH
+
+
+def _account() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container's numeric user
+        return str(os.getuid())
+
+
+def _arguments(values: list[Any]) -> list[str]:
+    arguments = [str(value) for value in values if isinstance(value, str | int | float)]
+    if any("\0" in argument for argument in arguments):
+        raise InvalidParameter("args", "holds a NUL character")
+    return arguments

@@ -1,0 +1,239 @@
+"""The one function a queued RQ job may name, and what it does: fence, execute, record.
+
+`workers.jobs.run_job` is wire format: it stands in Redis.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from easyalert import wakeup
+from easyalert.errors import AgentFault, EasyAlertError, Fault, JournalDamaged, JournalError
+from easyalert.journal import JobRow, Journal, State
+from easyalert.logs import hidden_in_logs
+from easyalert.redact import Redactor
+from easyalert.runtime import ProcessIdentity
+from workers import trees
+from workers.registry import split_action
+from workers.sdk import Context, ExecutorResult, envelope, failure
+from workers.special import SPECIAL_ACTIONS, run_special
+from workers.toolbox import Toolbox
+
+log = logging.getLogger(__name__)
+
+RESULT_MAX_BYTES: Final = 16 * 1024 * 1024
+"""A larger output is left out of the result; the biggest legitimate one (contract 1.10, item 4) is about 10 MB."""
+_RETRY_FIRST_S: Final = 0.05
+_RETRY_CAP_S: Final = 2.0
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What Redis is told about a job; never its output."""
+
+    ok: bool
+    word: str
+    """`success`, or why not: `error`, `timed_out`, `in_doubt`, …"""
+    exit_code: int
+    duration_ms: int
+
+    @classmethod
+    def of(cls, row: JobRow) -> Ended:
+        """From a row that has ended."""
+        result = row.result or {}
+        ok = result.get("status") == "success"
+        word = "success" if ok else "error" if row.outcome in {None, "finished"} else str(row.outcome)
+        return cls(ok, word, int(result.get("exitCode", -1)), int(result.get("durationMs", 0)))
+
+
+class JobRunner:
+    """Runs jobs of the journal in this process, one at a time."""
+
+    def __init__(
+        self,
+        tools: Toolbox,
+        journal: Journal,
+        owner: ProcessIdentity,
+        *,
+        announce: Callable[[JobRow, float], None] = lambda _row, _deadline: None,
+        recording_waits: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`announce` is called after the fence and before the effect, with the deadline on the monotonic clock;
+        `recording_waits` when the effect is over and only its result cannot be written yet.
+        """
+        self._tools = tools
+        self._journal = journal
+        self._owner = owner
+        self._announce = announce
+        self._recording_waits = recording_waits
+        self._loop = asyncio.Runner()
+
+    def close(self) -> None:
+        """End executors in good order."""
+        self._loop.run(self._tools.registry.close())
+        self._loop.close()
+
+    def run(self, key: str) -> Ended | None:
+        """Start fence, effect, record. None: the row is not this process's to run.
+
+        Raises JournalError when the fence cannot be written (nothing has happened then) or JournalDamaged.
+        """
+        row = self._journal.start(key, self._owner)
+        if row is None:
+            return None
+        began = time.monotonic()
+        self._announce(row, began + row.timeout_s)
+        ctx = self._context(row, began)
+        with hidden_in_logs(_OfContext(ctx)):
+            result = self._result(row, ctx)
+        recorded = _fitting(envelope(row.job_id, result, ctx.redactor, int((time.monotonic() - began) * 1000)))
+        self._sweep(row)
+        fault = None if result.fault is None or result.status == "success" else result.fault.value
+        self._record(key, recorded, result, fault)
+        wakeup.notify(self._tools.settings.wakeup_socket)
+        word = "success" if result.status == "success" else "error" if result.outcome == "finished" else result.outcome
+        return Ended(result.status == "success", word, recorded["exitCode"], recorded["durationMs"])
+
+    def ended(self, key: str) -> Ended | None:
+        """How a job that cannot be started has ended, for the books in Redis; None: it waits, runs, or is unknown."""
+        row = self._journal.get(key)
+        waiting = (State.TAKEN, State.QUEUED, State.STARTED)
+        return None if row is None or row.state in waiting else Ended.of(row)
+
+    def _context(self, row: JobRow, began: float) -> Context:
+        settings = self._tools.settings
+        return Context(
+            job_id=row.job_id,
+            action_type=row.action,
+            connection_id=row.connection_id,
+            params={},
+            timeout_s=row.timeout_s,
+            tmp_dir=settings.tmp_dir,
+            mark=trees.job_mark(row.key, self._tools.agent),
+            known_secrets=self._tools.secrets(),
+            network_policy=self._tools.network_policy,
+            allow_os_restart=settings.allow_os_restart,
+            read_credential=self._tools.read_credential,
+            deadline=began + row.timeout_s,
+        )
+
+    def _result(self, row: JobRow, ctx: Context) -> ExecutorResult:
+        """Never raises but for the end of this process: every failure becomes a result, once, by the error tree."""
+        try:
+            ctx.params = self._tools.open_params(row)
+            if row.action in SPECIAL_ACTIONS:
+                return run_special(ctx, self._tools.vault, self._tools.settings.agent_api_url)
+            kind, name = split_action(row.action)
+            executor = self._tools.registry.executor(kind)
+            result: object = self._loop.run(_within_deadline(ctx, executor.run(ctx, name)))
+        except EasyAlertError as error:
+            return failure(str(error), exit_code=-1, fault=error.fault)
+        except TimeoutError:
+            return failure(f"timed out after {row.timeout_s} seconds", exit_code=-1, fault=None, outcome="timed_out")
+        except (Exception, SystemExit, KeyboardInterrupt, asyncio.CancelledError) as error:
+            # an executor's mistake of any kind is the job's result, not the worker's end
+            log.warning("unexpected %s in %s of job %s", type(error).__name__, row.action, row.job_id)
+            log.debug("its details", exc_info=error)
+            return failure(
+                f"unexpected {type(error).__name__} in {row.action}; the agent's log has it at LOG_LEVEL=DEBUG",
+                exit_code=-1,
+                fault=Fault.AGENT,
+            )
+        if not isinstance(result, ExecutorResult):
+            return failure(f"the executor of {row.action} returned no result", exit_code=-1, fault=Fault.AGENT)
+        return result
+
+    def _sweep(self, row: JobRow) -> None:
+        """Nothing a job has started outlives it."""
+        if trees.reap():
+            left = trees.kill_all(lambda: trees.descendants(self._owner.pid))
+            trees.reap()
+            if left:
+                log.warning("job %s left %d processes behind; they were killed", row.job_id, left)
+
+    def _record(self, key: str, recorded: dict[str, Any], result: ExecutorResult, fault: str | None) -> None:
+        """The effect has happened: try until it is written, or until the pool ends this process."""
+        pause = _RETRY_FIRST_S
+        while not self._recorded(key, recorded, result, fault):
+            if pause == _RETRY_FIRST_S:
+                self._recording_waits()
+            time.sleep(pause)
+            pause = min(pause * 2, _RETRY_CAP_S)
+
+    def _recorded(self, key: str, recorded: dict[str, Any], result: ExecutorResult, fault: str | None) -> bool:
+        try:
+            if not self._journal.finish(key, recorded, outcome=result.outcome, fault=fault):
+                log.warning("job %s had been ended by somebody else; this result is dropped", recorded["jobId"])
+        except JournalDamaged:
+            raise
+        except JournalError:
+            log.exception("the result of job %s waits to be written", recorded["jobId"])
+            return False
+        return True
+
+
+class _OfContext(Redactor):
+    """Follows the context, whose redactor grows when the job's credential is read."""
+
+    def __init__(self, ctx: Context) -> None:
+        super().__init__()
+        self._ctx = ctx
+
+    def text(self, value: str) -> str:
+        """`value` without the job's secrets; not counted as a redaction of the result."""
+        counted = self._ctx.redactor.count
+        clean = self._ctx.redactor.text(value)
+        self._ctx.redactor.count = counted
+        return clean
+
+
+async def _within_deadline(ctx: Context, running: Any) -> object:
+    # executors watch the deadline too and say what they have so far; this is for those that wait on something else
+    async with asyncio.timeout(ctx.remaining()):
+        return await running
+
+
+def _fitting(recorded: dict[str, Any]) -> dict[str, Any]:
+    size = _rough_size(recorded["output"])
+    if size <= RESULT_MAX_BYTES:
+        return recorded
+    note = f"its output ({size} characters) is larger than {RESULT_MAX_BYTES} and was left out"
+    return {**recorded, "output": None, "error": recorded["error"] or note}
+
+
+def _rough_size(value: Any) -> int:
+    """Characters of all strings, and one per other value: within a factor of the JSON's length, and quick."""
+    size, todo = 0, [value]
+    while todo:
+        item = todo.pop()
+        if isinstance(item, str):
+            size += len(item)
+        elif isinstance(item, dict):
+            todo.extend(item.keys())
+            todo.extend(item.values())
+        elif isinstance(item, list):
+            todo.extend(item)
+        else:
+            size += 1
+    return size
+
+
+_runner: JobRunner | None = None
+
+
+def install(runner: JobRunner | None) -> None:
+    """Make `run_job` work in this process; the pool's workers do it once, after their fork."""
+    global _runner  # noqa: PLW0603 - RQ calls a plain function by name; its surroundings have to be found from there
+    _runner = runner
+
+
+def run_job(key: str) -> Ended | None:
+    """The job function. Raises AgentFault outside the agent's own pool, for instance under a stock `rq worker`."""
+    if _runner is None:
+        raise AgentFault("this job runs only inside the agent's worker pool (python -I -m workers)")
+    return _runner.run(key)

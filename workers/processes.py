@@ -1,0 +1,195 @@
+"""Running a program for a job: output as it comes, bounded and redacted; time-outs that end the whole tree.
+
+There is no keeper process between worker and program: the worker runs one job at a time and is itself the subreaper of
+everything the job starts, and when it dies, the pool's parent inherits the rest and ends it. So a program costs one
+spawn, nothing more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Final
+
+from easyalert.errors import AgentFault
+from easyalert.redact import StreamRedactor
+from workers import trees
+from workers.sdk.context import Context, Stopped
+from workers.sdk.output import BoundedOutput, command_output
+
+TERM_GRACE_S: Final = 1.0
+"""Between SIGTERM and SIGKILL."""
+_LINGER_S: Final = 0.1
+"""How long output may still come from others after the program itself has ended."""
+_LOOK_S: Final = 0.25
+"""How often a running program's job is asked whether it was cancelled."""
+_CHUNK: Final = 65_536
+
+
+@dataclass
+class ProcessEnd:
+    """How a program ended. `exit_code` is negative for a signal; `stopped` says why it was ended by us."""
+
+    exit_code: int = 0
+    stopped: Stopped | None = None
+    stragglers: int = 0
+    """Processes that were still there after a normal end, and were killed."""
+    stdout: BoundedOutput = field(default_factory=BoundedOutput)
+    stderr: BoundedOutput = field(default_factory=BoundedOutput)
+
+    @property
+    def output(self) -> dict[str, object]:
+        """The shape of contract 2.3."""
+        return command_output(self.stdout, self.stderr)
+
+    @property
+    def signal_name(self) -> str | None:
+        """`SIGKILL`, … when a signal ended it."""
+        if self.exit_code >= 0:
+            return None
+        with contextlib.suppress(ValueError):
+            return signal.Signals(-self.exit_code).name
+        return f"signal {-self.exit_code}"
+
+
+def run_process(
+    ctx: Context, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path | None = None, alone: bool = True
+) -> ProcessEnd:
+    """Run `argv` until it ends, the job's deadline passes or the job is cancelled. Blocks.
+
+    The program gets exactly `env` plus the job's mark, no input, a session of its own. What it leaves behind after a
+    normal end is killed and counted, unless `alone` is False (other programs of the same job run in parallel; the
+    worker then ends what is left with the job). On a stop the job's whole tree is ended: SIGTERM, then SIGKILL.
+    Raises AgentFault when the program cannot be started.
+    """
+    end = ProcessEnd()
+    process = _spawn(ctx, argv, env, cwd)
+    try:
+        _Conversation(ctx, process, end).hold()
+    finally:
+        for pipe in (process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
+        if process.poll() is None:  # only when something above failed: never leave it running
+            _kill_everything()
+            process.wait()
+    if alone and end.stopped is None and trees.reap():
+        end.stragglers = _kill_everything()
+    return end
+
+
+def _spawn(ctx: Context, argv: Sequence[str], env: Mapping[str, str], cwd: Path | None) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            list(argv),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            env={**env, trees.MARK_VARIABLE: ctx.mark},
+            cwd=cwd,
+            start_new_session=True,
+            umask=0o022,  # the agent's own 077 would surprise whoever reads what a script writes
+        )
+    except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
+        raise AgentFault(
+            f"this agent cannot run '{argv[0]}' ({error.strerror}); install it or correct the agent's PATH"
+        ) from None
+    except OSError as error:
+        raise AgentFault(f"this agent cannot start another process ({error.strerror})") from None
+
+
+def _kill_everything() -> int:
+    me = os.getpid()
+    count = trees.kill_all(lambda: trees.descendants(me))
+    trees.reap()
+    return count
+
+
+class _Conversation:
+    """Reads both streams and watches the program's end, the deadline, and the grace after a stop."""
+
+    def __init__(self, ctx: Context, process: subprocess.Popen[bytes], end: ProcessEnd) -> None:
+        self._ctx = ctx
+        self._process = process
+        self._end = end
+        self._until: float | None = None
+        """Once set: when to leave, whatever is still open."""
+        self._watch = selectors.DefaultSelector()
+        self._streams: dict[int, tuple[StreamRedactor, BoundedOutput]] = {}
+        for pipe, kept in ((process.stdout, end.stdout), (process.stderr, end.stderr)):
+            self._add(pipe, kept)
+
+    def _add(self, pipe: IO[bytes] | None, kept: BoundedOutput) -> None:
+        if pipe is None:
+            return
+        os.set_blocking(pipe.fileno(), False)
+        self._streams[pipe.fileno()] = (self._ctx.redactor.stream(), kept)
+        self._watch.register(pipe.fileno(), selectors.EVENT_READ)
+
+    def hold(self) -> None:
+        handle = os.pidfd_open(self._process.pid)
+        try:
+            self._watch.register(handle, selectors.EVENT_READ)
+            self._loop(handle)
+        finally:
+            os.close(handle)
+            self._watch.close()
+        for redactor, kept in self._streams.values():
+            kept.feed(redactor.finish())
+        self._end.exit_code = self._process.wait()
+
+    def _loop(self, handle: int) -> None:
+        running = True
+        while running or len(self._watch.get_map()) > 0:
+            for event, _ in self._watch.select(self._wait()):
+                if event.fd == handle:
+                    self._watch.unregister(handle)
+                    running = False
+                    if self._until is None:
+                        self._until = time.monotonic() + _LINGER_S
+                else:
+                    self._read(event.fd)
+            if self._until is None:
+                self._look_for_stop()
+            elif time.monotonic() >= self._until or (self._end.stopped and not running and not trees.reap()):
+                break
+        if self._end.stopped:
+            _kill_everything()
+            self._drain()
+
+    def _wait(self) -> float:
+        if self._until is not None:
+            # after a stop the program may be gone while its descendants still use their grace
+            return max(0.0, min(self._until - time.monotonic(), 0.02 if self._end.stopped else _LINGER_S))
+        return min(self._ctx.remaining(), _LOOK_S)
+
+    def _look_for_stop(self) -> None:
+        self._end.stopped = self._ctx.stopped()
+        if self._end.stopped:
+            self._until = time.monotonic() + TERM_GRACE_S
+            trees.terminate(trees.descendants(os.getpid()))
+
+    def _read(self, fd: int) -> bool:
+        try:
+            chunk = os.read(fd, _CHUNK)
+        except BlockingIOError:
+            return False
+        redactor, kept = self._streams[fd]
+        if chunk:
+            kept.feed(redactor.feed(chunk))
+        else:
+            self._watch.unregister(fd)
+        return bool(chunk)
+
+    def _drain(self) -> None:
+        for fd in list(self._streams):
+            while fd in self._watch.get_map() and self._read(fd):
+                pass

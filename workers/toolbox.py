@@ -1,0 +1,135 @@
+"""What the pool's parent loads once and every worker inherits by fork: keys, vault, executors, settings."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from cryptography.exceptions import InvalidTag
+
+from easyalert.errors import (
+    AgentFault,
+    CredentialError,
+    EasyAlertError,
+    EntryNotFound,
+    InvalidConnectionId,
+    JobError,
+    WrongKey,
+)
+from easyalert.journal import JobRow
+from easyalert.netguard.judge import NetworkPolicy
+from easyalert.protocol.limits import JOB_PARAMS_MAX_CHARS
+from easyalert.sealing import PrivateKey, load_private_key, seal_info
+from easyalert.settings import AgentSettings
+from vault import Vault, VaultKey
+from workers.registry import Registry
+from workers.special import SPECIAL_ACTIONS
+
+log = logging.getLogger(__name__)
+
+_PRELOADED = ("script", "http")
+"""Kinds whose modules the parent imports, so that the workers share their memory and the first job is no slower."""
+
+
+@dataclass(frozen=True)
+class Toolbox:
+    """Read-only after the fork."""
+
+    settings: AgentSettings
+    private_key: PrivateKey | None
+    """None: no API key we have opens it; jobs are then answered with a clear error."""
+    vault: Vault
+    registry: Registry
+    network_policy: NetworkPolicy
+    agent: str
+    """Digest of the state directory; part of every job's mark."""
+
+    def open_params(self, row: JobRow) -> dict[str, Any]:
+        """Unseal a job's parameters. Raises AgentFault, or JobError when they are too large or no object."""
+        if self.private_key is None or row.sealed is None:
+            raise AgentFault(
+                "this agent cannot open the job's parameters: its key file belongs to another AGENT_API_KEY; "
+                "restart the agent, then send the job again"
+            )
+        try:
+            text = self.private_key.open(row.sealed, seal_info(row.job_id)).decode()
+        except (InvalidTag, ValueError):
+            raise AgentFault(
+                "the job's parameters cannot be opened with this agent's key; send the job again"
+            ) from None
+        if len(text) > JOB_PARAMS_MAX_CHARS:
+            raise JobError(f"the job's parameters are {len(text)} characters long; at most {JOB_PARAMS_MAX_CHARS}")
+        try:
+            params = json.loads(text)
+        except ValueError:
+            raise JobError("the job's parameters are no JSON") from None
+        if params is None:
+            return {}
+        if not isinstance(params, dict):
+            raise JobError("the job's parameters must be an object")
+        return params
+
+    def read_credential(self, connection_id: str) -> dict[str, Any] | None:
+        """The vault's entry, None when there is none. Raises CredentialError when the vault is locked, VaultError."""
+        try:
+            return self.vault.get(connection_id)
+        except (EntryNotFound, InvalidConnectionId):
+            return None
+        except WrongKey as error:
+            raise CredentialError(f"the vault of this agent is locked: {error}") from None
+
+    def secrets(self) -> tuple[str, ...]:
+        """The agent's own secrets, read anew: the admin token may have been made after this process began."""
+        known = self.settings.secrets()
+        with contextlib.suppress(OSError, ValueError):
+            known.append(self.settings.admin_token_path.read_text(encoding="ascii").strip())
+        return tuple(known)
+
+    def may_repeat(self, row: JobRow) -> bool:
+        """May the job run a second time? Its own word, else the executor's; when nobody can tell, no."""
+        if row.idempotent is not None:
+            return row.idempotent
+        if row.action in SPECIAL_ACTIONS:
+            return True
+        try:
+            spec = self.registry.spec(row.action)
+            return spec.may_repeat({} if isinstance(spec.idempotent, bool) else self.open_params(row))
+        except EasyAlertError:
+            return False
+
+
+def pack(settings: AgentSettings) -> Toolbox:
+    """Load everything, deriving each key once. Raises ConfigurationError when the agent's key file is unusable."""
+    api_key = settings.agent_api_key.get_secret_value()
+    previous = settings.agent_api_key_previous.get_secret_value() if settings.agent_api_key_previous else None
+    private_key = load_private_key(settings.agent_key_path, [key for key in (api_key, previous) if key])
+    if private_key is None:
+        log.error("AGENT_API_KEY does not open %s: waiting jobs cannot run", settings.agent_key_path)
+    vault = Vault(settings.vault_path, VaultKey(api_key, previous))
+    state = vault.check()  # derives the key for the file's salt; the workers find it done
+    if state.state not in {"ok", "empty"}:
+        log.error("vault: %s", state.sentence)
+    control_plane = urlsplit(settings.agent_api_url)
+    registry = Registry()
+    for kind in set(_PRELOADED) & set(registry.kinds()):
+        try:
+            registry.executor(kind)
+        except EasyAlertError:
+            log.exception("starting without the %s executor", kind)
+    return Toolbox(
+        settings=settings,
+        private_key=private_key,
+        vault=vault,
+        registry=registry,
+        network_policy=NetworkPolicy(
+            allow_private=settings.allow_private_network,
+            allowed_networks=settings.http_allowed_networks,
+            exempt_origins=frozenset({f"{control_plane.scheme}://{control_plane.netloc}"}),
+        ),
+        agent=hashlib.sha256(str(settings.state_dir).encode()).hexdigest()[:16],
+    )

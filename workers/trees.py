@@ -1,0 +1,181 @@
+"""Finding and ending process trees: all a job ever started, double-forked daemons included.
+
+Three ways lead to a job's processes. Descent: the worker that runs the job is a subreaper, so whatever is orphaned
+under it becomes its own child. Adoption: when a worker dies, its orphans become children of the pool's parent, the next
+subreaper. The mark: every process of a job carries `EASYALERT_JOB` in its exec-time environment, which `/proc` shows;
+that finds the processes whose worker and pool died together.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from easyalert.runtime import start_ticks
+
+MARK_VARIABLE: Final = "EASYALERT_JOB"
+_PAUSE_FIRST_S: Final = 0.002
+_PAUSE_CAP_S: Final = 0.05
+
+
+class Member(NamedTuple):
+    """One living process of a tree, told apart from a later one with the same pid."""
+
+    pid: int
+    ticks: int
+
+
+def job_mark(key: str, agent: str) -> str:
+    """The mark's value: row key and a digest of the agent's state directory, so that no agent hunts another's."""
+    return f"{key}@{agent}"
+
+
+def family(pid: int) -> set[Member]:
+    """`pid` and every living process below it."""
+    return _below([pid])
+
+
+def descendants(pid: int) -> set[Member]:
+    """Every living process below `pid`, itself not included; zombies do not count."""
+    return _below([pid]) - set(_member(pid))
+
+
+def orphans(known: Iterable[int]) -> set[Member]:
+    """Children of the calling process that are not among `known`, with everything below them."""
+    strangers = [child for child in _children(os.getpid()) if child not in set(known)]
+    return _below(strangers)
+
+
+def marked(wanted: str) -> set[Member]:
+    """Processes whose mark is `wanted`, or ends with it when it starts with `@`, with everything below them."""
+    entry = f"{MARK_VARIABLE}={wanted}".encode()
+    found = []
+    for pid in _all_pids():
+        with contextlib.suppress(OSError):
+            environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+            if entry in environment or (wanted.startswith("@") and _any_of_agent(environment, wanted.encode())):
+                found.append(pid)
+    return {member for member in _below(found) if member.pid != os.getpid()}
+
+
+def terminate(members: Iterable[Member]) -> int:
+    """Ask them to end (SIGTERM). Returns how many were there."""
+    return sum(_send(member, signal.SIGTERM) for member in members)
+
+
+def kill_all(find: Callable[[], set[Member]], *, give_up_s: float = 3.0) -> int:
+    """SIGKILL what `find` finds until it finds nothing. Returns how many processes that were.
+
+    Everything is stopped before anything is killed: a tree that forks faster than it is listed cannot run ahead.
+    """
+    killed: set[Member] = set()
+    pause, give_up = _PAUSE_FIRST_S, time.monotonic() + give_up_s
+    while members := find():
+        frozen: set[Member] = set()
+        while new := members - frozen:
+            for member in new:
+                _send(member, signal.SIGSTOP)
+            frozen |= new
+            members = find()
+        for member in frozen:
+            _send(member, signal.SIGKILL)
+        killed |= frozen
+        if time.monotonic() > give_up:
+            break
+        time.sleep(pause)
+        pause = min(pause * 2, _PAUSE_CAP_S)
+    return len(killed)
+
+
+def end_all(find: Callable[[], set[Member]], *, grace_s: float) -> int:
+    """SIGTERM, up to `grace_s` seconds to obey, then `kill_all`. Returns how many processes there were at first."""
+    there = terminate(find())
+    pause, until = _PAUSE_FIRST_S, time.monotonic() + grace_s
+    while there and time.monotonic() < until and find():
+        time.sleep(pause)
+        pause = min(pause * 2, _PAUSE_CAP_S)
+    kill_all(find)
+    return there
+
+
+def reap() -> bool:
+    """Collect dead children of the calling process. True when it has living ones left.
+
+    For a subreaper this is the exact and cheap test for "nothing is left of the job": one system call.
+    """
+    try:
+        while True:
+            if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                return True
+    except ChildProcessError:
+        return False
+
+
+def _send(member: Member, number: signal.Signals) -> bool:
+    try:
+        handle = os.pidfd_open(member.pid)
+    except OSError:
+        return False
+    try:
+        # from here on the handle means one process; compare that it is the one that was listed
+        if start_ticks(member.pid) != member.ticks:
+            return False
+        signal.pidfd_send_signal(handle, number)
+    except OSError:  # ended meanwhile, or a setuid program that is not ours to signal
+        return False
+    finally:
+        os.close(handle)
+    return True
+
+
+def _member(pid: int) -> list[Member]:
+    ticks = start_ticks(pid)
+    return [] if ticks is None else [Member(pid, ticks)]
+
+
+def _below(roots: Iterable[int]) -> set[Member]:
+    found: set[Member] = set()
+    todo = list(roots)
+    seen: set[int] = set()
+    while todo:
+        pid = todo.pop()
+        if pid in seen:
+            continue
+        seen.add(pid)
+        found.update(_member(pid))
+        todo.extend(_children(pid))
+    return found
+
+
+def _children(pid: int) -> list[int]:
+    children: list[int] = []
+    with contextlib.suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            children.extend(map(int, (task / "children").read_bytes().split()))
+        return children
+    return _children_by_scan(pid) if Path(f"/proc/{pid}").exists() else []
+
+
+def _children_by_scan(parent: int) -> list[int]:
+    """For kernels without CONFIG_PROC_CHILDREN: the parent stands in every process's status line."""
+    found = []
+    for pid in _all_pids():
+        with contextlib.suppress(OSError, ValueError):
+            stat = Path(f"/proc/{pid}/stat").read_bytes()
+            if int(stat[stat.rindex(b")") + 2 :].split()[1]) == parent:
+                found.append(pid)
+    return found
+
+
+def _all_pids() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+
+
+def _any_of_agent(environment: list[bytes], suffix: bytes) -> bool:
+    head = MARK_VARIABLE.encode() + b"="
+    return any(entry.startswith(head) and entry.endswith(suffix) for entry in environment)
