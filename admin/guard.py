@@ -75,13 +75,7 @@ class Guard:
             return failure(400, "the path, or the connection id in it, holds a control character")
         if scope["path"] == OPEN_PATH:
             return None
-        if not self._has_token(scope):
-            return self._unauthorized()
-        pause = self._requests.take()
-        if pause is None:
-            return None
-        sentence = f"more than {REQUESTS_PER_MINUTE} requests in a minute; ask again in {pause} s"
-        return failure(429, sentence, {"Retry-After": str(pause)})
+        return self._too_many() if self._has_token(scope) else self._unauthorized()
 
     def _has_token(self, scope: Scope) -> bool:
         given = [value for name, value in scope["headers"] if name == b"authorization"]
@@ -89,6 +83,13 @@ class Guard:
             return False
         # Digests, because their comparison takes the same time for any length; bytes, because a header may hold any.
         return hmac.compare_digest(_digest(given[0].removeprefix(b"Bearer ")), self._token_digest)
+
+    def _too_many(self) -> JSONResponse | None:
+        pause = self._requests.take()
+        if pause is None:
+            return None
+        sentence = f"more than {REQUESTS_PER_MINUTE} requests in a minute; ask again in {pause} s"
+        return failure(429, sentence, {"Retry-After": str(pause)})
 
     def _unauthorized(self) -> JSONResponse:
         pause = self._failures.take()
@@ -110,7 +111,7 @@ def _all(scope: Scope, name: bytes) -> list[str]:
 
 
 def _asked_by_local_name(scope: Scope) -> bool:
-    # A page of a foreign site can point its own name at 127.0.0.1 (DNS rebinding), but cannot make the browser send ours.
+    # A foreign page can point its own name at 127.0.0.1 (DNS rebinding), but cannot make the browser send ours.
     # Any port: people reach this one through tunnels, and a port tells nothing about who asks.
     hosts = _all(scope, b"host")
     return len(hosts) == 1 and _LOCAL_HOST.fullmatch(hosts[0]) is not None

@@ -6,17 +6,22 @@ Each part is asked by itself: what cannot be read says so in its own place, and 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from pydantic.alias_generators import to_camel
 
 from easyalert import __version__
 from easyalert.errors import JournalError, QueueError
-from easyalert.journal import Figures, Journal
+from easyalert.journal import Journal
 from easyalert.queues import agent_queue, connect, queued_keys, registered_workers
 from easyalert.settings import AgentSettings
 from vault import Vault
 
 Part = dict[str, Any]
+
+_NOTES: Final = ("registration", "poller", "heartbeat", "workers")
+"""What other processes leave in the journal about themselves; each may be missing."""
 
 
 @dataclass(frozen=True)
@@ -27,25 +32,90 @@ class StatusReader:
     vault: Vault
 
     def read(self) -> Part:
-        """Answer the whole status."""
-        journal, notes, journal_error = self._journal()
-        queue, queue_error = self._queue()
-        vault = self._vault()
-        registration = notes.get("registration") if isinstance(notes.get("registration"), dict) else {}
-        agent_id = registration.get("agentId")
+        """Answer the whole status.
+
+        Of each part, `state` is `ok` or says what is wrong, and `error` is a sentence or null. Ages are seconds.
+        """
+        journal, notes = self._journal()
+        redis = self._redis()
+        workers = redis.pop("workers")
+        registration = notes["registration"]
         return {
             "agentName": self.settings.agent_name,
             "version": __version__,
-            "registered": agent_id is not None,
-            "agentId": agent_id,
+            "registered": "agentId" in registration,
+            "agentId": registration.get("agentId"),
             "controlPlane": self._control_plane(),
             "workers": {
-                "running": queue.get("workers"),
+                "registered": workers,
                 "max": self.settings.max_concurrent_jobs,
                 "inFlight": journal.get("inFlight"),
             },
-            "redis": {"state": "unavailable" if queue_error else "ok", "queueDepth": queue.get("depth")},
-            "journal": {"state": "unavailable" if journal_error else "ok", **journal},
-            "vault": vault,
-            "lastErrors": [],
+            "redis": redis,
+            "journal": journal,
+            "vault": self._vault(),
+            "lastErrors": _last_errors(notes),
         }
+
+    def _journal(self) -> tuple[Part, dict[str, Part]]:
+        nothing: dict[str, Part] = {name: {} for name in _NOTES}
+        # Opening would make the file; before the first start of the agent there is nothing to tell.
+        if not self.settings.journal_path.exists():
+            return {"state": "missing", "error": "no journal yet: the agent has not been started here"}, nothing
+        try:
+            # One connection per call: calls come from any thread, and are few.
+            with Journal(self.settings.journal_path) as journal:
+                figures = {to_camel(name): value for name, value in asdict(journal.figures()).items()}
+                notes = {name: journal.note(name) for name in _NOTES}
+        except JournalError as error:
+            return {"state": "unavailable", "error": str(error)}, nothing
+        return (
+            {"state": "ok", "error": None, **figures},
+            {name: note if isinstance(note, dict) else {} for name, note in notes.items()},
+        )
+
+    def _redis(self) -> Part:
+        kind = "embedded" if self.settings.embedded_redis else "external"
+        with connect(self.settings, glance=True) as connection:
+            queue = agent_queue(connection)
+            try:
+                depth, workers = len(queued_keys(queue)), registered_workers(queue)
+            except QueueError as error:
+                return {
+                    "state": "unavailable", "error": str(error), "kind": kind, "queueDepth": None, "workers": None
+                }  # fmt: skip
+        return {"state": "ok", "error": None, "kind": kind, "queueDepth": depth, "workers": workers}
+
+    def _control_plane(self) -> Part:
+        # Touched on each heartbeat that was answered, and on nothing else: the one honest sign of contact.
+        try:
+            touched = self.settings.heartbeat_file.stat().st_mtime
+        except OSError:
+            age = None
+        else:
+            age = round(max(0.0, time.time() - touched), 1)
+        late = age is None or age > 3 * self.settings.heartbeat_interval
+        return {
+            "url": self.settings.agent_api_url,
+            "state": "unreachable" if late else "ok",
+            "lastSuccessSecondsAgo": age,
+        }
+
+    def _vault(self) -> Part:
+        found = self.vault.check()
+        return {
+            "state": found.state,
+            "entries": found.entries,
+            "damaged": list(found.damaged),
+            "error": None if found.state in {"ok", "empty"} else found.sentence,
+        }
+
+
+def _last_errors(notes: dict[str, Part]) -> list[Part]:
+    """Answer `{"process", "at", "error"}` of every process that has left one, newest first."""
+    found = [
+        {"process": name, "at": note.get("lastErrorAt"), "error": note["lastError"]}
+        for name, note in notes.items()
+        if note.get("lastError")
+    ]
+    return sorted(found, key=lambda item: str(item["at"]), reverse=True)
