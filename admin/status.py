@@ -9,11 +9,13 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
 
 from easyalert import __version__
 from easyalert.errors import JournalError, QueueError
 from easyalert.journal import Journal
+from easyalert.protocol.messages import RegisterData
 from easyalert.queues import agent_queue, connect, queued_keys, registered_workers
 from easyalert.settings import AgentSettings
 from vault import Vault
@@ -21,7 +23,8 @@ from vault import Vault
 Part = dict[str, Any]
 
 _NOTES: Final = ("registration", "poller", "heartbeat", "workers")
-"""What other processes leave in the journal about themselves; each may be missing."""
+"""What other processes leave in the journal about themselves; each may be missing. `registration` is a RegisterData,
+the others may hold `lastError` and `lastErrorAt` (epoch seconds)."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +42,12 @@ class StatusReader:
         journal, notes = self._journal()
         redis = self._redis()
         workers = redis.pop("workers")
-        registration = notes["registration"]
+        agent_id = _agent_id(notes["registration"])
         return {
             "agentName": self.settings.agent_name,
             "version": __version__,
-            "registered": "agentId" in registration,
-            "agentId": registration.get("agentId"),
+            "registered": agent_id is not None,
+            "agentId": agent_id,
             "controlPlane": self._control_plane(),
             "workers": {
                 "registered": workers,
@@ -89,11 +92,9 @@ class StatusReader:
     def _control_plane(self) -> Part:
         # Touched on each heartbeat that was answered, and on nothing else: the one honest sign of contact.
         try:
-            touched = self.settings.heartbeat_file.stat().st_mtime
+            age = _age(self.settings.heartbeat_file.stat().st_mtime)
         except OSError:
             age = None
-        else:
-            age = round(max(0.0, time.time() - touched), 1)
         late = age is None or age > 3 * self.settings.heartbeat_interval
         return {
             "url": self.settings.agent_api_url,
@@ -111,11 +112,23 @@ class StatusReader:
         }
 
 
+def _agent_id(note: Part) -> str | None:
+    try:
+        return RegisterData.model_validate(note).agent_id
+    except ValidationError:
+        return None
+
+
 def _last_errors(notes: dict[str, Part]) -> list[Part]:
-    """Answer `{"process", "at", "error"}` of every process that has left one, newest first."""
+    """Answer `{"process", "secondsAgo", "error"}` of every process that has left one, newest first."""
     found = [
-        {"process": name, "at": note.get("lastErrorAt"), "error": note["lastError"]}
+        {"process": name, "secondsAgo": _age(note.get("lastErrorAt")), "error": str(note["lastError"])}
         for name, note in notes.items()
         if note.get("lastError")
     ]
-    return sorted(found, key=lambda item: str(item["at"]), reverse=True)
+    return sorted(found, key=lambda item: float("inf") if item["secondsAgo"] is None else item["secondsAgo"])
+
+
+def _age(moment: Any) -> float | None:
+    """Whole tenths of seconds since an epoch time; a clock that was set back makes it 0, not negative."""
+    return round(max(0.0, time.time() - moment), 1) if isinstance(moment, int | float) else None

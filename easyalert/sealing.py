@@ -75,7 +75,7 @@ def load_private_key(path: Path, api_keys: list[str]) -> PrivateKey | None:
     for api_key in api_keys:
         try:
             raw = AESGCM(_derive(api_key, salt)).decrypt(nonce, wrapped, _WRAP_CONTEXT)
-        except InvalidTag:
+        except (InvalidTag, ValueError):  # the latter for a nonce of impossible length
             continue
         return PrivateKey(X25519PrivateKey.from_private_bytes(raw))
     return None
@@ -132,7 +132,8 @@ def _read(path: Path) -> dict[str, object]:
 def _field(document: dict[str, object], name: str, path: Path) -> bytes:
     value = document.get(name)
     try:
-        return base64.b64decode(str(value), validate=True)
+        # a missing field must not become the Base64 of "None"
+        return base64.b64decode(value if isinstance(value, str) else "?", validate=True)
     except ValueError:
         raise ConfigurationError(
             f"the agent's key file {path} is damaged at '{name}'; move it away and start the agent again"

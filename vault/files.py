@@ -22,7 +22,7 @@ from vault.document import MAX_BYTES
 
 logger = logging.getLogger("vault")
 
-LOCK_TIMEOUT_S: Final = 10.0
+LOCK_TIMEOUT_S: Final = 5.0
 _LOCK_PAUSE_S: Final = 0.01
 
 OWNER_ONLY: Final = 0o600
