@@ -38,6 +38,10 @@ class AgentSettings(BaseSettings):
 
     agent_api_url: str = Field(description="Base URL of the control plane, https or http; a path prefix is kept.")
     agent_api_key: SecretStr = Field(description="This agent's key. It also opens the vault.")
+    agent_api_key_file: Path | None = Field(
+        default=None,
+        description="File with the key, read when AGENT_API_KEY is not set: how containers hand secrets over.",
+    )
     agent_api_key_previous: SecretStr | None = Field(
         default=None,
         description="The key before a rotation; start-up then finishes an interrupted rotation.",
@@ -130,6 +134,23 @@ class AgentSettings(BaseSettings):
             keep = {"agent_api_url", "agent_api_key", "AGENT_API_URL", "AGENT_API_KEY"}
             return {k: v for k, v in data.items() if k in keep or not (isinstance(v, str) and not v.strip())}
         return data
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_key_file(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        chosen, key = data.get("agent_api_key_file"), data.get("agent_api_key")
+        if not chosen or (key and not (isinstance(key, str) and not key.strip())):
+            return data
+        try:
+            found = Path(chosen).expanduser().read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not text"
+            raise ValueError(f"AGENT_API_KEY_FILE {chosen} cannot be read ({reason})") from None
+        if not found:
+            raise ValueError(f"AGENT_API_KEY_FILE {chosen} is empty")
+        return {**data, "agent_api_key": found}
 
     @model_validator(mode="after")
     def _fill_in(self) -> AgentSettings:
