@@ -31,26 +31,27 @@ def main(arguments: list[str] | None = None) -> int:
     if options.command is None:
         parser.print_help()
         return 2
+    return _run(options)
+
+
+def _run(options: argparse.Namespace) -> int:
     # imported on use: `--help` answers at once, and `status` does not pay for `run`
     command = import_module(f"cli.{options.command}")
-    from easyalert.errors import EasyAlertError  # noqa: PLC0415 - as above
+    from easyalert.errors import ConfigurationError, EasyAlertError  # noqa: PLC0415 - as above
 
     try:
         return int(command.main(options))
     except EasyAlertError as error:
         print(f"easyalert-agent: {error}", file=sys.stderr)
-        return _exit_code(error)
+        return 2 if isinstance(error, ConfigurationError) else 1
+    except PermissionError as error:
+        print(f"easyalert-agent: {error.filename} is not yours to read; ask as the agent's account", file=sys.stderr)
+        return 1
     except BrokenPipeError:  # `easyalert-agent jobs | head`
         sys.stderr.close()
         return 1
     except KeyboardInterrupt:
         return 130
-
-
-def _exit_code(error: Exception) -> int:
-    from easyalert.errors import ConfigurationError  # noqa: PLC0415 - only after a failure
-
-    return 2 if isinstance(error, ConfigurationError) else 1
 
 
 def _parser() -> argparse.ArgumentParser:

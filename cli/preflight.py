@@ -7,15 +7,20 @@ import logging
 import os
 import socket
 from dataclasses import dataclass
+from typing import Final
 
 from cli import embedded_redis, lock
 from cli.folders import check_disk, prepare_folders
 from easyalert.errors import ConfigurationError, VaultError
+from easyalert.journal import Journal
 from easyalert.journal.schema import set_aside_if_damaged
 from easyalert.sealing import ensure_key_pair
 from easyalert.settings import AgentSettings
 
 log = logging.getLogger(__name__)
+
+NOTES_OF_A_RUN: Final = ("registration", "poller", "heartbeat")
+"""What processes have left in the journal about themselves, and what is untrue at the next start."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,7 @@ def check(settings: AgentSettings) -> Ready:
         log.warning("%s", warning)
     _check_port(settings.admin_port)
     set_aside_if_damaged(settings.journal_path)
+    _forget_last_run(settings)
     _prepare_keys(settings)
     for leftover in (settings.redis_socket, settings.supervisor_socket, settings.wakeup_socket):
         leftover.unlink(missing_ok=True)
@@ -47,6 +53,14 @@ def check(settings: AgentSettings) -> Ready:
     if os.geteuid() == 0:
         log.warning("the agent runs as root, and so do the scripts of its jobs; an account of its own is safer")
     return Ready(held, server)
+
+
+def _forget_last_run(settings: AgentSettings) -> None:
+    # an agent registers at each start (contract 1.3): before that, nothing may be sent under the id of the last run
+    with Journal(settings.journal_path) as journal:
+        for name in NOTES_OF_A_RUN:
+            if journal.note(name) is not None:
+                journal.leave_note(name, None)
 
 
 def _check_port(port: int) -> None:

@@ -1,0 +1,68 @@
+"""`easyalert-agent jobs`: the journal's latest rows. Never parameters, never output."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from typing import Any
+
+from cli.looking import settings_to_look
+from cli.terminal import duration, plain, table
+from easyalert.journal import JobRow, Journal, State
+
+
+def main(options: argparse.Namespace) -> int:
+    """Print them, newest first. Raises JournalError."""
+    path = settings_to_look().journal_path
+    rows: list[JobRow] = []
+    if path.exists():  # opening it would make it
+        with Journal(path) as journal:
+            rows = journal.latest(max(1, options.limit), state=State.REJECTED if options.rejected else None)
+    if options.json:
+        print(json.dumps([as_json(row) for row in rows], indent=2))
+    elif rows:
+        print("\n".join(view(rows, time.time())))
+    else:
+        print("no results were rejected" if options.rejected else "no jobs yet")
+    return 0
+
+
+def as_json(row: JobRow) -> dict[str, Any]:
+    """One row; times are epoch seconds."""
+    result = row.result or {}
+    return {
+        "jobId": row.job_id,
+        "attempt": row.attempt,
+        "action": row.action,
+        "connectionId": row.connection_id,
+        "state": str(row.state),
+        "outcome": row.outcome,
+        "status": result.get("status"),
+        "exitCode": result.get("exitCode"),
+        "error": result.get("error"),
+        "receivedAt": row.received_at,
+        "finishedAt": row.finished_at,
+        "durationMs": result.get("durationMs"),
+        "rejection": row.rejection,
+    }
+
+
+def view(rows: list[JobRow], now: float) -> list[str]:
+    """The lines for people; `now` in epoch seconds."""
+    cells = [("RECEIVED", "JOB", "ACTION", "STATE", "RESULT")]
+    for row in rows:
+        result = row.result or {}
+        # a job that has ended and been reported is best described by how it ended
+        ended = str(result.get("status") or "")
+        reason = row.rejection or result.get("error") or ""
+        cells.append(
+            (
+                f"{duration(now - row.received_at)} ago",
+                plain(row.job_id)[:60],
+                plain(row.action)[:40],
+                "reported" if row.state is State.ACKED else str(row.state),
+                f"{ended}{': ' if ended and reason else ''}{plain(reason)[:100]}",
+            )
+        )
+    return [line.rstrip() for line in table(cells)]
