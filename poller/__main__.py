@@ -1,0 +1,28 @@
+"""`python -I -m poller`: wiring only."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+
+from easyalert.errors import ConfigurationError
+from easyalert.runtime import EXIT_CONFIGURATION, EXIT_OK
+from easyalert.startup import begin
+
+
+def main() -> int:
+    """Run until SIGTERM; the exit code."""
+    settings = begin("poller")
+    from poller.program import run  # noqa: PLC0415 - settings and logging stand before anything heavy is imported
+
+    try:
+        asyncio.run(run(settings))
+    except ConfigurationError as error:
+        logging.getLogger(__name__).error("%s", error)  # noqa: TRY400 - the sentence says it all
+        return EXIT_CONFIGURATION
+    return EXIT_OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,29 @@
+"""What every loop of the poller works with; made once, in `program.py`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from easyalert.client import ControlPlaneClient
+from easyalert.journal import Journal
+from easyalert.runtime import Stop
+from easyalert.settings import AgentSettings
+from poller.condition import Condition
+from poller.dispatch import Dispatch
+from poller.session import Session
+
+
+@dataclass(frozen=True)
+class Parts:
+    """One process's one of each."""
+
+    settings: AgentSettings
+    client: ControlPlaneClient
+    journal: Journal
+    session: Session
+    condition: Condition
+    dispatch: Dispatch
+    stop: Stop
+    """Set by SIGTERM: nothing more is taken."""
+    end: Stop
+    """Set when everything that could be reported was: later than `stop`."""

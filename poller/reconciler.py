@@ -1,0 +1,51 @@
+"""Keeps the Redis queue equal to the journal: whatever Redis lost, or never got, is put back."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from easyalert.errors import QueueError
+from poller.parts import Parts
+
+log = logging.getLogger(__name__)
+
+_PART: Final = "queue"
+_LOOK_S: Final = 2.0
+_AGAIN_S: Final = 0.5
+"""A row a worker has just popped and not yet fenced looks missing: only what is missing twice is put back."""
+
+
+class Reconciler:
+    """Also ends rows whose start deadline is over."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._journal = parts.journal
+        self._dispatch = parts.dispatch
+        self._condition = parts.condition
+        self._stop = parts.stop
+        self._missing: set[str] = set()
+        self._first = True
+
+    async def run(self) -> None:
+        """The loop: at once, then every 2 s. Raises JournalError."""
+        while not self._stop.is_set:
+            self._journal.expire()
+            try:
+                await self._reconcile()
+            except QueueError as error:
+                self._condition.problem(_PART, str(error))
+            else:
+                self._condition.solved(_PART)
+            await self._stop.wait(_AGAIN_S if self._missing or self._dispatch.failing else _LOOK_S)
+
+    async def _reconcile(self) -> None:
+        standing = await self._dispatch.keys()
+        # the journal is read after Redis: a row that was started in between is no longer `queued`
+        missing = [row for row in self._journal.queued() if row.key not in standing]
+        lost = [row for row in missing if self._first or row.key in self._missing]
+        self._first = False
+        if lost and not self._stop.is_set:
+            await self._dispatch.put(lost)
+            log.info("put %d jobs into the queue that were only in the journal", len(lost))
+        self._missing = {row.key for row in missing} - {row.key for row in lost}
