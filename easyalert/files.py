@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
+import stat
 from pathlib import Path
 
 
@@ -35,6 +37,14 @@ def sync_folder(folder: Path) -> None:
 
 
 def private_folder(path: Path) -> Path:
-    """Create `path` as 0700 if it is missing, parents too; an existing folder's mode is left alone. Raises OSError."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Create `path` as 0700 if it is missing, missing parents too; an existing folder's mode is left alone.
+
+    Raises OSError; PermissionError also when `path` lies where anybody may create it (/tmp) and somebody else did.
+    """
+    for missing in [folder for folder in (*reversed(path.parents), path) if not folder.exists()]:
+        missing.mkdir(mode=0o700, exist_ok=True)  # `parents=True` would give parents the umask's mode
+    if not path.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), os.fspath(path))
+    if path.parent.stat().st_mode & stat.S_IWOTH and path.lstat().st_uid != os.geteuid():
+        raise PermissionError(errno.EPERM, "belongs to another user", os.fspath(path))
     return path

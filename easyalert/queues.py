@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from redis import Redis
 from redis.backoff import ExponentialBackoff, NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.retry import Retry
 from rq import Queue, Worker
@@ -88,6 +89,19 @@ class AgentJob(Job):
             raise DeserializationError("this agent runs only its own job function")
         return super().func
 
+    # RQ imports and calls whatever a job's record names here, before and after any check of the function
+    @property
+    def success_callback(self) -> None:
+        """None: this agent's jobs have no callbacks, whatever Redis says."""
+
+    @property
+    def failure_callback(self) -> None:
+        """None, as `success_callback`."""
+
+    @property
+    def stopped_callback(self) -> None:
+        """None, as `success_callback`."""
+
 
 class AgentQueue(Queue):
     """The queue with our job class and serializer."""
@@ -98,10 +112,13 @@ class AgentQueue(Queue):
 def connect(settings: AgentSettings, *, glance: bool = False) -> Redis:
     """A lazy connection to the agent's Redis: unix socket of the embedded server, or REDIS_URL.
 
-    Waits are short and capped near 2 s in all: a process that waits longer cannot stop in time. `glance`: for who only
-    wants to say how things are; nothing is tried twice, an answer comes within 1 s or not at all.
+    Waits for a server that is gone are capped near 2 s in all: a process that waits longer cannot stop in time. One
+    that accepts and does not answer is given 10 s, once. `glance`: for who only wants to say how things
+    are; nothing is tried twice, an answer comes within 1 s or not at all.
     """
-    retry = Retry(NoBackoff(), 0) if glance else Retry(ExponentialBackoff(cap=0.5, base=0.05), 4)
+    retry = (
+        Retry(NoBackoff(), 0) if glance else Retry(ExponentialBackoff(cap=0.5, base=0.05), 4, (RedisConnectionError,))
+    )
     options: dict[str, Any] = {
         "retry": retry,
         "socket_timeout": 1 if glance else 10,

@@ -6,7 +6,6 @@ Every wait is "stop or tick": a loop that sleeps cannot be stopped in time.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import random
 import signal
@@ -87,8 +86,13 @@ def start_ticks(pid: int) -> int | None:
 
 
 def boot_id() -> str:
-    """Changes at every boot of the machine."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    """Changes at every boot of the machine. Raises ConfigurationError where /proc does not tell."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError as error:
+        raise ConfigurationError(
+            f"/proc is not readable ({error.strerror}); the agent runs on Linux with /proc"
+        ) from None
 
 
 def monotonic_ms() -> int:
@@ -146,8 +150,8 @@ class Stop:
         finally:
             for waiter in waiters:
                 waiter.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await waiter
+            # gathered, not awaited one by one: a cancellation of ourselves in this moment must not be swallowed
+            await asyncio.gather(*waiters, return_exceptions=True)
         return self._event.is_set()
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import time
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +28,8 @@ from easyalert.files import write_atomically
 _SUITE: Final = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 _ITERATIONS: Final = 600_000
 _WRAP_CONTEXT: Final = b"easyalert/agent-key/1"
+_KEY_BYTES: Final = 32
+_NONCE_BYTES: Final = 12
 
 
 class PublicKey:
@@ -60,24 +63,29 @@ class PrivateKey:
 
 def seal_info(job_id: str) -> bytes:
     """The `info` of parameters in the journal."""
-    return b"easyalert/journal/" + job_id.encode()
+    return b"easyalert/journal/" + job_id.encode("utf-8", "surrogatepass")
 
 
 def load_public_key(path: Path) -> PublicKey:
     """The public half, without any secret. Raises ConfigurationError when the file is missing or damaged."""
-    return PublicKey(_field(_read(path), "publicKey", path))
+    return PublicKey(_field(_read(path), "publicKey", path, _KEY_BYTES))
 
 
 def load_private_key(path: Path, api_keys: list[str]) -> PrivateKey | None:
     """The private key, opened with the first of `api_keys` that fits; None when none does."""
     document = _read(path)
-    salt, nonce, wrapped = (_field(document, name, path) for name in ("salt", "nonce", "wrappedPrivateKey"))
+    public = _field(document, "publicKey", path, _KEY_BYTES)
+    salt, nonce = _field(document, "salt", path), _field(document, "nonce", path, _NONCE_BYTES)
+    wrapped = _field(document, "wrappedPrivateKey", path)
     for api_key in api_keys:
         try:
             raw = AESGCM(_derive(api_key, salt)).decrypt(nonce, wrapped, _WRAP_CONTEXT)
-        except (InvalidTag, ValueError):  # the latter for a nonce of impossible length
+        except InvalidTag:
             continue
-        return PrivateKey(X25519PrivateKey.from_private_bytes(raw))
+        found = PrivateKey(X25519PrivateKey.from_private_bytes(raw))
+        if found.public.raw != public:  # the poller would seal what no worker can open
+            raise _damaged(path, "publicKey")
+        return found
     return None
 
 
@@ -86,7 +94,15 @@ def ensure_key_pair(path: Path, api_key: str, previous_api_key: str | None = Non
 
     Returns False when an existing pair could not be opened with either key and a fresh one took its place: parameters
     sealed to the old one cannot be opened any more, and their jobs are answered as errors. The old file is kept aside.
+    Raises ConfigurationError when the file is damaged or cannot be written.
     """
+    try:
+        return _ensure(path, api_key, previous_api_key)
+    except OSError as error:
+        raise ConfigurationError(f"the agent's key file {path} cannot be written: {error.strerror}") from None
+
+
+def _ensure(path: Path, api_key: str, previous_api_key: str | None) -> bool:
     if not path.exists():
         _store(path, X25519PrivateKey.generate(), api_key)
         return True
@@ -96,13 +112,13 @@ def ensure_key_pair(path: Path, api_key: str, previous_api_key: str | None = Non
     if found is not None:
         _store(path, found._key, api_key)  # noqa: SLF001 - same module's class
         return True
-    path.replace(path.with_name(path.name + ".unopened"))
+    path.replace(path.with_name(f"{path.name}.unopened-{time.strftime('%Y%m%d%H%M%S', time.gmtime())}"))
     _store(path, X25519PrivateKey.generate(), api_key)
     return False
 
 
 def _store(path: Path, key: X25519PrivateKey, api_key: str) -> None:
-    salt, nonce = os.urandom(16), os.urandom(12)
+    salt, nonce = os.urandom(16), os.urandom(_NONCE_BYTES)
     wrapped = AESGCM(_derive(api_key, salt)).encrypt(nonce, key.private_bytes_raw(), _WRAP_CONTEXT)
     fields = {
         "publicKey": key.public_key().public_bytes_raw(),
@@ -129,12 +145,20 @@ def _read(path: Path) -> dict[str, object]:
     return document
 
 
-def _field(document: dict[str, object], name: str, path: Path) -> bytes:
+def _field(document: dict[str, object], name: str, path: Path, size: int | None = None) -> bytes:
     value = document.get(name)
+    if not isinstance(value, str):
+        raise _damaged(path, name)
     try:
-        # a missing field must not become the Base64 of "None"
-        return base64.b64decode(value if isinstance(value, str) else "?", validate=True)
+        found = base64.b64decode(value, validate=True)
     except ValueError:
-        raise ConfigurationError(
-            f"the agent's key file {path} is damaged at '{name}'; move it away and start the agent again"
-        ) from None
+        raise _damaged(path, name) from None
+    if size is not None and len(found) != size:
+        raise _damaged(path, name)
+    return found
+
+
+def _damaged(path: Path, name: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"the agent's key file {path} is damaged at '{name}'; move it away and start the agent again"
+    )

@@ -14,7 +14,7 @@ import platform
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -33,7 +33,13 @@ class AgentSettings(BaseSettings):
     """Everything a person may set on an agent. Environment names are the field names in upper case."""
 
     model_config = SettingsConfigDict(
-        env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True, case_sensitive=False
+        env_file=".env",
+        env_file_encoding="utf-8",
+        extra="ignore",
+        frozen=True,
+        # names are case-sensitive (contract 6.1): a stray `log_level` of some other program is not ours
+        case_sensitive=True,
+        alias_generator=str.upper,
     )
 
     agent_api_url: str = Field(description="Base URL of the control plane, https or http; a path prefix is kept.")
@@ -48,7 +54,7 @@ class AgentSettings(BaseSettings):
     )
     agent_name: str = Field(default="", description="Name shown to operators. Default: the host's node name.")
     poll_interval: int = Field(
-        default=5, ge=1, le=3600, description="Seconds between polls while idle, where the server offers no long poll."
+        default=5, ge=1, description="Seconds between polls while idle, where the server offers no long poll."
     )
     heartbeat_interval: int = Field(
         default=30,
@@ -99,41 +105,48 @@ class AgentSettings(BaseSettings):
     @field_validator("agent_api_url")
     @classmethod
     def _check_url(cls, value: str) -> str:
-        parts = urlsplit(value.strip())
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
+        url = value.strip()
+        if _url_scheme(url) not in {"http", "https"}:
             msg = "must start with https:// or http:// and name a host, for example https://automation.example.com"
             raise ValueError(msg)
-        if parts.query or parts.fragment or parts.username or parts.password:
+        if "@" in urlsplit(url).netloc or "?" in url or "#" in url:
             raise ValueError("must not hold a query, a fragment or a user name")
-        return value.strip()
+        return url
 
-    @field_validator("admin_token", "redis_url", "agent_api_key_previous", mode="before")
+    @field_validator("redis_url")
     @classmethod
-    def _blank_is_unset(cls, value: Any) -> Any:
-        return None if isinstance(value, str) and not value.strip() else value
-
-    @field_validator("vault_path", "state_dir", mode="before")
-    @classmethod
-    def _blank_path_is_unset(cls, value: Any, info: Any) -> Any:
-        if isinstance(value, str) and not value.strip():
-            return cls.model_fields[info.field_name].default
+    def _check_redis_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and _url_scheme(value.get_secret_value()) not in {"redis", "rediss", "unix"}:
+            raise ValueError("must start with redis://, rediss:// or unix://, for example redis://127.0.0.1:6379/0")
         return value
+
+    @field_validator("state_dir", "vault_path")
+    @classmethod
+    def _expand(cls, value: Path) -> Path:
+        return value if value == Path() else _absolute(value)
 
     @field_validator("http_allowed_networks", mode="before")
     @classmethod
     def _split_networks(cls, value: Any) -> Any:
-        if isinstance(value, str):
+        if not isinstance(value, str):
+            return value
+        try:
             return tuple(ipaddress.ip_network(part.strip()) for part in value.split(",") if part.strip())
-        return value
+        except ValueError:
+            raise ValueError("must be networks separated by commas, for example 10.0.0.0/8,fd00::/8") from None
 
     @model_validator(mode="before")
     @classmethod
-    def _drop_blank_defaults(cls, data: Any) -> Any:
+    def _tidy(cls, data: dict[str, Any]) -> dict[str, Any]:
+        # given in code by field name, from the environment in upper case: the former win
+        given = {name.upper(): data[name] for name in cls.model_fields if name in data}
+        merged = {name: value for name, value in data.items() if name not in cls.model_fields} | given
         # compose files pass `NAME=` for what nobody set; for optional settings that means the default
-        if isinstance(data, dict):
-            keep = {"agent_api_url", "agent_api_key", "AGENT_API_URL", "AGENT_API_KEY"}
-            return {k: v for k, v in data.items() if k in keep or not (isinstance(v, str) and not v.strip())}
-        return data
+        return {
+            name: value
+            for name, value in merged.items()
+            if name in {"AGENT_API_URL", "AGENT_API_KEY"} or not (isinstance(value, str) and not value.strip())
+        }
 
     @model_validator(mode="before")
     @classmethod
@@ -156,9 +169,8 @@ class AgentSettings(BaseSettings):
     def _fill_in(self) -> AgentSettings:
         values = self.__dict__  # the model is frozen; derived defaults are completed once, here
         values["agent_name"] = self.agent_name or platform.node() or "agent"
-        values["state_dir"] = self.state_dir.expanduser().absolute()
-        chosen = self.vault_path
-        values["vault_path"] = self.state_dir / "vault.json" if chosen == Path() else chosen.expanduser().absolute()
+        values["state_dir"] = _absolute(self.state_dir)
+        values["vault_path"] = self.state_dir / "vault.json" if self.vault_path == Path() else self.vault_path
         values["heartbeat_interval"] = min(self.heartbeat_interval, HEARTBEAT_INTERVAL_CAP_S)
         return self
 
@@ -241,7 +253,10 @@ class AgentSettings(BaseSettings):
     def secrets(self) -> list[str]:
         """Every secret string among the settings, for redaction."""
         wanted = (self.agent_api_key, self.agent_api_key_previous, self.admin_token, self.redis_url)
-        return [secret.get_secret_value() for secret in wanted if secret is not None]
+        found = [secret.get_secret_value() for secret in wanted if secret is not None]
+        password = urlsplit(self.redis_url.get_secret_value()).password if self.redis_url else None
+        # on its own too, as the server's messages and URLs without it spell it
+        return [*found, password, unquote(password)] if password else found
 
 
 def load_settings(**overrides: Any) -> AgentSettings:
@@ -253,13 +268,35 @@ def load_settings(**overrides: Any) -> AgentSettings:
         return AgentSettings(**overrides)
     except ValidationError as error:
         raise ConfigurationError(explain(error)) from None
+    except OSError as error:
+        raise ConfigurationError(f"the file .env cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigurationError("the file .env is not text in UTF-8") from None
 
 
 def explain(error: ValidationError) -> str:
     """One line per wrong setting: its environment name and what to do. Never the value: it may be a secret."""
     lines = []
     for item in error.errors(include_input=False, include_url=False):
-        name = str(item["loc"][0]).upper() if item["loc"] else "settings"
+        name = str(item["loc"][0]) if item["loc"] else "STATE_DIR"  # the one derived default that can fail
         text = "is required but not set" if item["type"] == "missing" else item["msg"].removeprefix("Value error, ")
         lines.append(f"{name}: {text}")
     return "; ".join(lines)
+
+
+def _absolute(path: Path) -> Path:
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError:  # no such account, or an account without a home
+        raise ValueError("begins with ~, but that account has no home folder here; give the whole path") from None
+
+
+def _url_scheme(url: str) -> str:
+    """The scheme of a usable URL, else an empty text. The parser's own errors quote the URL: it may be a secret."""
+    try:
+        parts = urlsplit(url)
+        sound = parts.port is None or parts.port > 0
+    except ValueError:
+        return ""
+    clean = url.isprintable() and " " not in url
+    return parts.scheme if clean and sound and (parts.hostname or parts.scheme == "unix") else ""

@@ -5,7 +5,7 @@ Attribute names are snake_case here and camelCase on the wire; dump with `wire()
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -18,9 +18,16 @@ class Message(BaseModel):
         alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True, allow_inf_nan=False
     )
 
+    always: ClassVar[frozenset[str]] = frozenset()
+    """Fields of the base protocol that have a default for reading and are sent all the same."""
+
     def wire(self) -> dict[str, Any]:
-        """The JSON object for the wire; fields nobody set are left out, an explicit None is sent as null."""
+        """The JSON object for the wire; extension fields nobody set are left out, an explicit None is sent as null."""
         return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+    def model_post_init(self, _context: Any, /) -> None:
+        """Counts the fields of `always` as set, so that they are dumped also where this message is nested."""
+        self.model_fields_set.update(self.always)
 
 
 class RegisterRequest(Message):
@@ -50,6 +57,8 @@ class RegisterData(Message):
 
 class JobEnvelope(Message):
     """One job as the control plane hands it out (contract 2.1). Extension fields follow the base four."""
+
+    always = frozenset({"connection_id", "params"})
 
     job_id: str
     action_type: str
@@ -106,6 +115,8 @@ class Timings(Message):
 
 class ResultEnvelope(Message):
     """One result (contract 2.2). `attempt`, `outcome`, `fault`, `timings` are sent only with feature receipts."""
+
+    always = frozenset({"output", "error", "exit_code", "duration_ms"})
 
     job_id: str
     status: Literal["success", "error"]
@@ -169,7 +180,8 @@ class WorkerFigures(Message):
 class HeartbeatRequest(Message):
     """`POST …/heartbeat` (contract 1.6), then the extension fields (sent when the server offered any feature)."""
 
-    agent_id: str
+    agent_id: str | None
+    """None: an agent that ends without ever having been registered (contract 1.6)."""
     status: Literal["online", "offline"]
     jobs_executed: int
     """Jobs ended since the journal began, whatever their outcome. Not results delivered."""

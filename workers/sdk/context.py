@@ -15,9 +15,9 @@ from easyalert.redact import Redactor
 Stopped = Literal["timed_out", "cancelled"]
 
 
-@dataclass
+@dataclass(repr=False)
 class Context:
-    """One job's surroundings.
+    """One job's surroundings. Its repr names the job only: parameters and credentials hold secrets.
 
     `read_credential` is set by the worker: it reads the vault entry for `connection_id` (None when there is none) and
     raises VaultError (WrongKey, VaultDamaged, …). Executors call `credential()` or `require_credential()`.
@@ -50,6 +50,9 @@ class Context:
     def __post_init__(self) -> None:
         self.redactor = Redactor(self.known_secrets)
         self.deadline = self.deadline or self.clock() + self.timeout_s
+
+    def __repr__(self) -> str:
+        return f"Context({self.action_type} {self.job_id})"
 
     def remaining(self) -> float:
         """Seconds until the job's deadline, never negative."""

@@ -87,9 +87,7 @@ class Executor:
         for handler in vars(cls).values():
             declared = getattr(handler, _DECLARED, None)
             if declared is not None:
-                hints = typing.get_type_hints(handler)
-                name = list(inspect.signature(handler).parameters)[2]
-                found[declared[0]] = ActionSpec(declared[0], hints[name], declared[1], handler)
+                found[declared[0]] = ActionSpec(declared[0], _parameters_of(handler), declared[1], handler)
         cls.actions = found
 
     def spec(self, name: str) -> ActionSpec:
@@ -107,6 +105,16 @@ class Executor:
 
     async def close(self) -> None:
         """When the worker process ends in good order: release clients. Not called after a kill."""
+
+
+def _parameters_of(handler: Handler) -> type[Parameters]:
+    """The annotation of a handler's third parameter. Raises TypeError when the handler is not an action."""
+    names = list(inspect.signature(handler).parameters)
+    model = typing.get_type_hints(handler).get(names[2]) if len(names) == 3 else None
+    if not (inspect.iscoroutinefunction(handler) and isinstance(model, type) and issubclass(model, Parameters)):
+        name = getattr(handler, "__qualname__", repr(handler))
+        raise TypeError(f"{name} is no action: it must be 'async def …(self, ctx, params: a subclass of Parameters)'")
+    return model
 
 
 def parse(model: type[P], params: dict[str, Any]) -> P:
