@@ -102,6 +102,11 @@ class AgentSettings(BaseSettings):
         default=256, ge=0, description="Below this much free disk (or 5 % of it) the agent takes no new jobs."
     )
 
+    def __init__(self, **values: Any) -> None:
+        # in code settings go by field name, in the environment by the same name in upper case
+        fields = type(self).model_fields
+        super().__init__(**{name.upper() if name in fields else name: value for name, value in values.items()})
+
     @field_validator("agent_api_url")
     @classmethod
     def _check_url(cls, value: str) -> str:
@@ -138,32 +143,16 @@ class AgentSettings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _tidy(cls, data: dict[str, Any]) -> dict[str, Any]:
-        # given in code by field name, from the environment in upper case: the former win
-        given = {name.upper(): data[name] for name in cls.model_fields if name in data}
-        merged = {name: value for name, value in data.items() if name not in cls.model_fields} | given
         # compose files pass `NAME=` for what nobody set; for optional settings that means the default
-        return {
+        given = {
             name: value
-            for name, value in merged.items()
+            for name, value in data.items()
             if name in {"AGENT_API_URL", "AGENT_API_KEY"} or not (isinstance(value, str) and not value.strip())
         }
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_key_file(cls, data: Any) -> Any:
-        if not isinstance(data, dict):
-            return data
-        chosen, key = data.get("agent_api_key_file"), data.get("agent_api_key")
-        if not chosen or (key and not (isinstance(key, str) and not key.strip())):
-            return data
-        try:
-            found = Path(chosen).expanduser().read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not text"
-            raise ValueError(f"AGENT_API_KEY_FILE {chosen} cannot be read ({reason})") from None
-        if not found:
-            raise ValueError(f"AGENT_API_KEY_FILE {chosen} is empty")
-        return {**data, "agent_api_key": found}
+        key_file, key = given.get("AGENT_API_KEY_FILE"), given.get("AGENT_API_KEY")
+        if key_file and (key is None or (isinstance(key, str) and not key.strip())):
+            given["AGENT_API_KEY"] = _key_in(Path(key_file))
+        return given
 
     @model_validator(mode="after")
     def _fill_in(self) -> AgentSettings:
@@ -278,17 +267,31 @@ def explain(error: ValidationError) -> str:
     """One line per wrong setting: its environment name and what to do. Never the value: it may be a secret."""
     lines = []
     for item in error.errors(include_input=False, include_url=False):
-        name = str(item["loc"][0]) if item["loc"] else "STATE_DIR"  # the one derived default that can fail
         text = "is required but not set" if item["type"] == "missing" else item["msg"].removeprefix("Value error, ")
-        lines.append(f"{name}: {text}")
+        # what concerns several settings has no place, and names them itself
+        lines.append(f"{item['loc'][0]}: {text}" if item["loc"] else text)
     return "; ".join(lines)
+
+
+def _key_in(file: Path) -> str:
+    try:
+        found = _absolute(file).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ValueError(f"AGENT_API_KEY_FILE: {file} cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"AGENT_API_KEY_FILE: {file} is not text") from None
+    if not found:
+        raise ValueError(f"AGENT_API_KEY_FILE: {file} is empty")
+    return found
 
 
 def _absolute(path: Path) -> Path:
     try:
         return path.expanduser().absolute()
     except RuntimeError:  # no such account, or an account without a home
-        raise ValueError("begins with ~, but that account has no home folder here; give the whole path") from None
+        raise ValueError(
+            f"{path} begins with the name of an account without a home folder; give the whole path"
+        ) from None
 
 
 def _url_scheme(url: str) -> str:
