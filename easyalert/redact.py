@@ -19,8 +19,28 @@ REPLACEMENT: Final = "[REDACTED]"
 
 _REPLACEMENT_BYTES: Final = REPLACEMENT.encode()
 _CACHED_SECRET_CHARS: Final = 16_384
-# Values under these keys of a credential are words of a protocol ("bearer"), not secrets.
-_NOT_SECRET_KEYS: Final = frozenset({"authType", "authMethod", "headerName"})
+# Configuration and words of protocols, which merged vault entries hold beside the secrets (contract 3.0). The control
+# plane knows them, and outputs name them on purpose (contract 3.1: `host`, `username`).
+_NOT_SECRET_KEYS: Final = frozenset(
+    {
+        "authMethod",
+        "authType",
+        "baseUrl",
+        "databaseType",
+        "dbname",
+        "fromAddress",
+        "fromName",
+        "headerName",
+        "host",
+        "knownHostsPath",
+        "kubeconfigPath",
+        "security",
+        "smtpHost",
+        "sslMode",
+        "transport",
+        "username",
+    }
+)
 
 
 class Redactor:
@@ -37,7 +57,10 @@ class Redactor:
 
     @classmethod
     def of(cls, *values: Any) -> Redactor:
-        """A redactor for every string leaf of `values` (objects, lists, strings); keys and numbers are no secrets."""
+        """A redactor for every string leaf of `values` (objects, lists, strings) that is a secret.
+
+        Keys and numbers are none, nor are values whose key says that they are configuration (`host`, `username`, …).
+        """
         return cls(_string_leaves(values))
 
     def text(self, value: str) -> str:

@@ -77,9 +77,20 @@ def test_of_takes_every_string_leaf_and_no_number():
     )
 
 
-def test_of_takes_no_key_and_no_word_of_a_protocol():
-    redactor = Redactor.of({"privateKey": "s3cr3t-s3cr3t", "authType": "bearer", "headerName": "X-API-Key"})
-    assert redactor.text("privateKey bearer X-API-Key") == "privateKey bearer X-API-Key"
+def test_of_takes_no_key_and_no_configuration():
+    redactor = Redactor.of(
+        {
+            "privateKey": "s3cr3t-s3cr3t",
+            "authType": "bearer",
+            "headerName": "X-API-Key",
+            "username": "deploy",
+            "host": "web-01.example",
+        }
+    )
+    assert (
+        redactor.text("privateKey bearer X-API-Key deploy@web-01.example")
+        == "privateKey bearer X-API-Key deploy@web-01.example"
+    )
 
 
 def test_lone_surrogates_survive():

@@ -1,0 +1,292 @@
+"""HTTP requests: `http.request`, `http.testConnection` (contract 3.3).
+
+**Where a request may go** is decided by the address guard for every connection; redirects are never followed.
+
+**Where a credential may go.** It is bound to one origin (scheme, host and port), the first of these that there is:
+
+1. `baseUrl`, `url` or `host` (with `port`) of the vault entry: the owner's word, which no job can change;
+2. `baseUrl`, `url` or `host` (with `port`) of `params.connectionConfig`;
+3. `baseUrl` of the job's parameters, where the control plane puts the connection's configuration (contract 3.0).
+
+A `host` without scheme means https. A request with a credential to any other origin, or with a credential that is bound
+to none, is refused before a connection is opened, instead of being sent without it: whoever names a connection wants
+its credential used. A connection without vault entry, or whose entry holds no secret, is sent without (contract 3.0).
+
+**Time.** `timeout`, else `timeoutSeconds`, else 30 s, limits the whole exchange, never beyond the job's own limit.
+
+**Assertions**, when given, decide for every status: `statusCodes: "404"` makes a 404 the expected answer, and a
+redirect does not pass for a 200. Without `statusCodes` the status must be below 400, as without assertions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable
+from typing import Any, Final, TypeVar
+
+import httpx
+from pydantic import Field, field_validator
+
+from easyalert import __version__
+from easyalert.errors import EasyAlertError, InvalidParameter, PolicyRefused, TargetError
+from easyalert.netguard.judge import NetworkPolicy
+from easyalert.netguard.target import Target, parse_target
+from easyalert.netguard.transport import guarded_client
+from workers.sdk import Context, Executor, ExecutorResult, Parameters, action, failure, success
+from workers.sdk.http_assertions import Assertions
+from workers.sdk.http_body import HttpBody
+from workers.sdk.http_request import BodyType, auth_header, encode_body, header_list, join_url, with_query
+
+DEFAULT_TIMEOUT_S: Final = 30.0
+TEST_TIMEOUT_S: Final = 10.0
+_CANCEL_CHECK_S: Final = 0.1
+
+_METHOD: Final = re.compile(r"[A-Z0-9!#$%&'*+.^_`|~-]{1,32}", re.ASCII)
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+T = TypeVar("T")
+
+
+class _Limited(Parameters):
+    timeout: float | None = Field(default=None, description="Seconds for the whole exchange; a numeric string will do.")
+    timeout_seconds: float | None = Field(
+        default=None, alias="timeoutSeconds", description="Used when `timeout` is not."
+    )
+    connection_config: dict[str, Any] = Field(
+        default_factory=dict,
+        alias="connectionConfig",
+        description="The connection's configuration, put in by the control plane.",
+    )
+
+    @field_validator("timeout", "timeout_seconds", mode="before")
+    @classmethod
+    def _number(cls, value: Any) -> Any:
+        if isinstance(value, bool):
+            raise ValueError("must be a number of seconds")  # noqa: TRY004 - pydantic wants ValueError
+        return None if isinstance(value, str) and not value.strip() else value
+
+    def seconds(self, default: float) -> float:
+        """The limit of the exchange: the first that is not zero. Raises InvalidParameter when it is no span of time."""
+        chosen = self.timeout or self.timeout_seconds or default
+        if not 0 < chosen < float("inf"):
+            raise InvalidParameter(
+                "timeout" if self.timeout else "timeoutSeconds", "must be a positive number of seconds"
+            )
+        return chosen
+
+
+class RequestParameters(_Limited):
+    """What to send, and what the answer must be."""
+
+    url: str = Field(default="", description="Absolute, or relative to `baseUrl`.")
+    base_url: str = Field(default="", alias="baseUrl", description="Put before a `url` without scheme.")
+    method: str = Field(default="GET", description="Any method but CONNECT.")
+    headers: dict[str, Any] = Field(default_factory=dict, description="Header names and values.")
+    query_params: dict[str, Any] = Field(
+        default_factory=dict,
+        alias="queryParams",
+        description="Each replaces all parameters of the same name; a list repeats it.",
+    )
+    body: Any = Field(default=None, description="What to send; see `bodyType`.")
+    body_type: BodyType = Field(default=BodyType.AUTO, alias="bodyType", description="auto, json, form, raw or none.")
+    raw_content_type: str = Field(
+        default="text/plain", alias="rawContentType", description="With `raw`, unless a Content-Type header is given."
+    )
+    assertions: Assertions = Field(default_factory=Assertions, description="What the answer must be.")
+
+    @field_validator("headers", "query_params", "assertions", mode="before")
+    @classmethod
+    def _empty(cls, value: Any) -> Any:
+        return {} if value == "" else value
+
+    @field_validator("method")
+    @classmethod
+    def _known_method(cls, value: str) -> str:
+        method = value.strip().upper() or "GET"
+        if method == "CONNECT" or not _METHOD.fullmatch(method):
+            raise ValueError("is no HTTP method that can be sent")
+        return method
+
+    @field_validator("body_type", mode="before")
+    @classmethod
+    def _lower(cls, value: Any) -> Any:
+        return (value.strip().lower() or "auto") if isinstance(value, str) else value
+
+
+class ConnectionTestParameters(_Limited):
+    """Where to; the address is the connection's."""
+
+    base_url: str = Field(default="", alias="baseUrl", description="When `connectionConfig` names no address.")
+    url: str = Field(default="", description="As `baseUrl`.")
+    host: str = Field(default="", description="As `baseUrl`; https is assumed.")
+
+
+class HttpExecutor(Executor):
+    """Requests through the address guard. Holds nothing between jobs: a client keeps cookies."""
+
+    kind = "http"
+
+    @action("request", idempotent=lambda params: params.method in {"GET", "HEAD"})
+    async def request(self, ctx: Context, params: RequestParameters) -> ExecutorResult:
+        """Send one request; 2xx and 3xx are success unless assertions say otherwise."""
+        credential = ctx.credential() or {}
+        base = params.base_url or _address(params.connection_config) or _address(credential)
+        target = parse_target(with_query(join_url(base, params.url), params.query_params), ctx.network_policy)
+        body, content_type = encode_body(params.body, params.body_type, params.raw_content_type)
+        headers = header_list(params.headers, content_type)
+        bound = (_address(credential), _address(params.connection_config), params.base_url)
+        request = _request(params.method, target, headers, body, _auth(ctx, credential, target, bound))
+        exchanged = await _until_cancelled(ctx, _exchange(ctx, request, params.seconds(DEFAULT_TIMEOUT_S)))
+        if exchanged is None:
+            return _cancelled()
+        answer, kept = exchanged
+        output = _output(ctx, answer, kept)
+        problem = params.assertions.problem(answer.status_code, kept)
+        if problem is None and answer.status_code >= 400 and not params.assertions.status_codes:
+            problem = f"HTTP {answer.status_code}"
+        return success(output) if problem is None else failure(problem, output=output)
+
+    @action("testConnection", idempotent=True)
+    async def test_connection(self, ctx: Context, params: ConnectionTestParameters) -> ExecutorResult:
+        """HEAD, or GET where HEAD is not supported, on the connection's address, with its credential."""
+        credential = ctx.credential() or {}
+        own = {"baseUrl": params.base_url, "url": params.url, "host": params.host}
+        addresses = (_address(credential), _address(params.connection_config), _address(own))
+        asked = addresses[1] or addresses[2] or addresses[0]
+        if not asked:
+            raise InvalidParameter("connectionConfig.baseUrl", "is required (or url, or host)")
+        target = parse_target(asked, ctx.network_policy, parameter="connectionConfig.baseUrl")
+        auth = _auth(ctx, credential, target, addresses)
+        for method in ("HEAD", "GET"):
+            exchange = _exchange(ctx, _request(method, target, [], None, auth), params.seconds(TEST_TIMEOUT_S))
+            exchanged = await _until_cancelled(ctx, exchange)
+            if exchanged is None:
+                return _cancelled()
+            answer, kept = exchanged
+            if answer.status_code not in {405, 501}:
+                break
+        message = f"{target.short_origin} answered {answer.status_code} to {method}"
+        output = {**_output(ctx, answer, kept), "message": message}
+        return success(output) if answer.status_code < 400 else failure(f"HTTP {answer.status_code}", output=output)
+
+
+def _request(
+    method: str,
+    target: Target,
+    headers: list[tuple[bytes, bytes]],
+    body: bytes | None,
+    auth: tuple[bytes, bytes] | None,
+) -> httpx.Request:
+    if auth is not None:  # the credential replaces what the job says about the same header
+        headers = [*(header for header in headers if header[0].lower() != auth[0].lower()), auth]
+    given = {name.lower() for name, _ in headers}
+    defaults = (
+        (b"User-Agent", f"easyalert-agent/{__version__}".encode()),
+        (b"Accept", b"*/*"),
+        (b"Accept-Encoding", b"gzip, deflate"),
+    )
+    headers = [*(default for default in defaults if default[0].lower() not in given), *headers]
+    try:
+        return httpx.Request(method, target.url, headers=headers, content=body)
+    except (httpx.InvalidURL, UnicodeError):
+        raise InvalidParameter("url", "is no URL that can be sent") from None
+
+
+async def _exchange(ctx: Context, request: httpx.Request, seconds: float) -> tuple[httpx.Response, HttpBody]:
+    """One request and its answer, read up to the limit. Raises TargetError when there is no whole answer."""
+    limit = max(0.001, min(seconds, ctx.remaining()))
+    origin = f"{request.url.scheme}://{request.url.netloc.decode('ascii', 'replace')}"
+    try:
+        async with guarded_client(ctx.network_policy, timeout=limit) as client:
+            answer = await client.send(request, stream=True)
+            body = HttpBody(
+                content_encoding=answer.headers.get("content-encoding", ""),
+                content_type=answer.headers.get("content-type", ""),
+            )
+            async for piece in answer.aiter_raw():
+                body.feed(piece)
+                if body.full:
+                    break
+            await answer.aclose()
+    except httpx.TimeoutException:
+        if ctx.stopped() == "timed_out":
+            raise TimeoutError from None  # the job's limit, not the request's
+        raise TargetError(f"{origin} gave no complete answer within {limit:g} s") from None
+    except httpx.TransportError as error:
+        raise TargetError(f"no answer from {origin}: {error or type(error).__name__}") from None
+    return answer, body
+
+
+async def _until_cancelled(ctx: Context, work: Awaitable[T]) -> T | None:
+    """The result of `work`; None when the job is cancelled: the connection is closed then."""
+    task = asyncio.ensure_future(work)
+    try:
+        while not task.done():
+            await asyncio.wait({task}, timeout=_CANCEL_CHECK_S)
+            if ctx.cancelled() and not task.done():
+                return None
+        return task.result()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def _cancelled() -> ExecutorResult:
+    return failure(
+        "cancelled while waiting for the answer; the request may have taken effect",
+        exit_code=-1,
+        fault=None,
+        outcome="cancelled",
+    )
+
+
+def _output(ctx: Context, answer: httpx.Response, body: HttpBody) -> dict[str, Any]:
+    """The output of contract 3.3."""
+    output: dict[str, Any] = {
+        "statusCode": answer.status_code,
+        "headers": {name.lower(): value for name, value in answer.headers.items()},
+        "body": body.redacted(ctx.redactor),
+        "bodyParsed": body.parsed(),
+        "truncated": body.truncated,
+    }
+    if 300 <= answer.status_code < 400:
+        output |= {"redirectLocation": answer.headers.get("location", "unknown"), "redirectFollowed": False}
+    return output
+
+
+def _auth(
+    ctx: Context, credential: dict[str, Any], target: Target, addresses: tuple[str, ...]
+) -> tuple[bytes, bytes] | None:
+    """The header that carries the credential; None when there is none. Raises PolicyRefused for a foreign origin."""
+    header = auth_header(credential, str(ctx.connection_id))
+    if header is None:
+        return None
+    address = next((address for address in addresses if address), "")
+    if not address:
+        raise PolicyRefused(
+            f"the credential of connection '{ctx.connection_id}' is bound to no origin, so it is not sent to "
+            f"{target.short_origin}; add baseUrl to the connection or to its vault entry"
+        )
+    try:
+        bound = parse_target(address, NetworkPolicy(allow_private=True), parameter="baseUrl").origin
+    except EasyAlertError as error:
+        raise PolicyRefused(f"the address of connection '{ctx.connection_id}' cannot be read: {error}") from None
+    if bound != target.origin:
+        raise PolicyRefused(
+            f"the credential of connection '{ctx.connection_id}' belongs to {bound} and is not sent to {target.origin}"
+        )
+    return header
+
+
+def _address(config: dict[str, Any]) -> str:
+    """The URL in a connection's configuration or vault entry; empty when it names none."""
+    for key in ("baseUrl", "url", "host"):
+        value = config.get(key)
+        if isinstance(value, str) and value.strip():
+            address = value.strip()
+            if _SCHEME.match(address):
+                return address
+            port = config.get("port") if key == "host" else None
+            return f"https://{address}:{port}" if port and ":" not in address else f"https://{address}"
+    return ""
