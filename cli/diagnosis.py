@@ -1,4 +1,4 @@
-"""What is wrong with an agent, from its collected state: each finding is `{"sentence", "next"}`, next a command to run."""
+"""What is wrong with an agent, from its collected state. A finding: `{"sentence", "next"}`, next a command to run."""
 
 from __future__ import annotations
 
