@@ -10,7 +10,7 @@ RUN apt-get update -qq \
 WORKDIR /src
 # The dependencies first: they change rarely, the code often.
 COPY requirements.lock ./
-RUN /opt/easyalert/bin/pip install --disable-pip-version-check --no-cache-dir --no-input --require-hashes -r requirements.lock
+RUN /opt/easyalert/bin/pip install --disable-pip-version-check --quiet --no-cache-dir --no-input --require-hashes -r requirements.lock
 COPY pyproject.toml README.md supervisord.conf ./
 COPY easyalert/ easyalert/
 COPY vault/ vault/
@@ -20,7 +20,7 @@ COPY heartbeat/ heartbeat/
 COPY admin/ admin/
 COPY cli/ cli/
 COPY controlplane/ controlplane/
-RUN /opt/easyalert/bin/pip install --disable-pip-version-check --no-cache-dir --no-input --no-deps --no-build-isolation . \
+RUN /opt/easyalert/bin/pip install --disable-pip-version-check --quiet --no-cache-dir --no-input --no-deps --no-build-isolation . \
     && /opt/easyalert/bin/python -m compileall -q /opt/easyalert/lib
 
 FROM debian:trixie-slim
