@@ -38,7 +38,7 @@ ENV PATH=/opt/easyalert/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
     EASYALERT_CP_DATA_DIR=/var/lib/easyalert
 USER 1000:1000
 WORKDIR /home/agent
-VOLUME ["/home/agent/.easyalert", "/var/lib/easyalert"]
+VOLUME ["/home/agent/.easyalert"]
 # The agent touches this file after every heartbeat the control plane has answered.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=15s --retries=3 \
     CMD test -n "$(find "$STATE_DIR/.agent_heartbeat" -mmin -1 2>/dev/null)"
