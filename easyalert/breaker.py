@@ -71,10 +71,9 @@ class CircuitBreaker:
     def _admit(self) -> bool:
         if self._open_until is None:
             return False
-        left = self.seconds_left()
-        if left > 0 or self._probing:
-            when = f"in {left:.0f} s" if left > 0 else "as soon as the probe under way is answered"
-            raise Unreachable(f"the control plane failed {self._failures} times in a row; it is asked again {when}")
+        if self.seconds_left() > 0 or self._probing:
+            # one sentence for the whole time: it is logged when it changes
+            raise Unreachable("the control plane failed many times in a row; it is asked again after a pause")
         self._probing = True
         return True
 

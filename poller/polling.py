@@ -11,6 +11,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Any, Final
 
 from easyalert.errors import ControlPlaneError, JournalError, QueueError, RateLimited, Unauthorized
@@ -102,6 +103,8 @@ class Polling:
             await self._stop.wait(max(error.retry_after, self._backoff.next()))
         except ControlPlaneError as error:
             self._condition.problem(_PART, str(error))
+            if error.status == HTTPStatus.CONFLICT:  # the key belongs to another agent id by now
+                self._session.lost()
             await self._stop.wait(max(self._backoff.next(), self._client.breaker.seconds_left()))
         else:
             after_failure = self._backoff.failures > 0

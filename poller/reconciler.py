@@ -42,10 +42,11 @@ class Reconciler:
     async def _reconcile(self) -> None:
         standing = await self._dispatch.keys()
         # the journal is read after Redis: a row that was started in between is no longer `queued`
-        missing = [row for row in self._journal.queued() if row.key not in standing]
-        lost = [row for row in missing if self._first or row.key in self._missing]
-        self._first = False
+        missing = self._journal.queued_keys() - standing
+        lost = missing if self._first else missing & self._missing
         if lost and not self._stop.is_set:
-            await self._dispatch.put(lost)
-            log.info("put %d jobs into the queue that were only in the journal", len(lost))
-        self._missing = {row.key for row in missing} - {row.key for row in lost}
+            rows = [row for row in map(self._journal.get, sorted(lost)) if row is not None]
+            await self._dispatch.put(rows)
+            log.info("put %d jobs into the queue that were only in the journal", len(rows))
+        self._first = False
+        self._missing = missing - lost

@@ -132,6 +132,11 @@ class Journal:
         """Rows that may start, oldest first."""
         return self._rows("state = 'queued' ORDER BY received_ms, key")
 
+    def queued_keys(self) -> set[str]:
+        """Keys of rows that may start; cheap, whatever their parameters weigh."""
+        with self._errors():
+            return {row[0] for row in self._db.execute("SELECT key FROM jobs WHERE state = 'queued'")}
+
     def expire(self) -> list[str]:
         """End rows whose start deadline is over; returns their keys."""
         with self._transaction():

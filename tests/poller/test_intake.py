@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from easyalert.protocol.limits import JOB_PARAMS_MAX_CHARS
+from easyalert.sealing import PrivateKey, seal_info
+from poller.intake import read_job, read_jobs
+
+PRIVATE = PrivateKey(X25519PrivateKey.generate())
+
+
+def read(entry, *, extended=False, ack=False):
+    return read_job(entry, key=PRIVATE.public, extended=extended, ack=ack)
+
+
+def entry(**changes):
+    return {"jobId": "job_1", "actionType": "script.bash", "params": {"command": "uptime"}, **changes}
+
+
+def opened(job):
+    return json.loads(PRIVATE.open(job.sealed, seal_info(job.job_id)))
+
+
+def test_a_job_of_the_base_protocol():
+    job = read(entry(connectionId="conn-1", params={"command": "ü", "timeout": "60"}))
+    assert (job.job_id, job.action, job.connection_id, job.timeout_s) == ("job_1", "script.bash", "conn-1", 60)
+    assert (job.attempt, job.needs_ack, job.lease_s, job.idempotent) == (None, False, None, None)
+    assert job.start_within_s == 900
+    assert opened(job) == {"command": "ü", "timeout": "60"}
+    assert b"command" not in job.sealed
+    assert job.refusal is None
+
+
+@pytest.mark.parametrize("params", [{}, {"params": None}])
+def test_missing_or_null_params_are_an_empty_object(params):
+    raw = entry()
+    del raw["params"]
+    job = read(raw | params)
+    assert job.refusal is None
+    assert opened(job) == {}
+    assert job.timeout_s == 300
+
+
+@pytest.mark.parametrize("raw", [None, "text", 7, 1.5, True, [], [entry()], {}, {"jobId": None}, {"jobId": ""}])
+@pytest.mark.parametrize("more", [{"jobId": 7}, {"jobId": "\ud800"}, {"jobId": ["job_1"]}])
+def test_what_cannot_be_answered_is_dropped_and_its_neighbours_are_not(raw, more, caplog):
+    entries = [entry(jobId="a"), raw, entry(jobId="b"), entry(**more), entry(jobId="c")]
+    jobs = read_jobs(entries, key=PRIVATE.public, extended=False, ack=False)
+    assert [job.job_id for job in jobs] == ["a", "b", "c"]
+    assert len(caplog.records) == 2
+
+
+def test_a_job_without_an_id_never_gets_one(caplog):
+    jobs = read_jobs([{"actionType": "a.b"}, {"actionType": "a.b"}], key=PRIVATE.public, extended=True, ack=True)
+    assert jobs == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"params": []}, "params"),
+        ({"params": "text"}, "params"),
+        ({"params": {"a": float("nan")}}, "params"),
+        ({"params": {"a": "\ud800"}}, "params"),
+        ({"params": {"a": "x" * JOB_PARAMS_MAX_CHARS}}, "10485760"),
+        ({"actionType": None}, "actionType"),
+        ({"actionType": 7}, "actionType"),
+        ({"actionType": ""}, "actionType"),
+        ({"actionType": "\udfff"}, "actionType"),
+        ({"actionType": "x" * 1_000}, "actionType"),
+        ({"connectionId": 7}, "connectionId"),
+        ({"connectionId": "\ud800"}, "connectionId"),
+    ],
+)
+def test_a_job_that_cannot_run_is_refused_with_a_reason(changes, word):
+    job = read(entry(**changes))
+    assert job.refusal is not None
+    assert job.refusal["jobId"] == "job_1"
+    assert (job.refusal["status"], job.refusal["exitCode"], job.refusal["output"]) == ("error", -1, None)
+    assert job.refusal["durationMs"] == 0
+    assert job.refusal["error"].startswith("refused: ")
+    assert word in job.refusal["error"]
+    assert job.sealed == b""
+
+
+def test_the_size_limit_counts_characters_of_the_json():
+    around = len(json.dumps({"a": ""}, separators=(",", ":")))
+    fits = "ü" * (JOB_PARAMS_MAX_CHARS - around)
+    assert read(entry(params={"a": fits})).refusal is None
+    assert read(entry(params={"a": fits + "ü"})).refusal is not None
+
+
+def test_params_are_neither_in_the_refusal_nor_in_the_log(caplog):
+    caplog.set_level(logging.DEBUG)
+    job = read(entry(params={"password": "hunter2", "bad": float("inf")}, connectionId=["s3cret"]))
+    assert "hunter2" not in json.dumps(job.refusal) + caplog.text
+    assert "s3cret" not in json.dumps(job.refusal) + caplog.text
+
+
+def test_ids_cannot_forge_log_lines(caplog):
+    read(entry(jobId="x\n2026-01-01 [ERROR] forged", params=3))
+    assert "\n2026" not in caplog.records[0].getMessage()
+
+
+def test_extension_fields_mean_nothing_to_a_plain_server():
+    extra = {"attempt": "first", "leaseSeconds": {}, "idempotent": "maybe", "startWithinSeconds": -1}
+    job = read(entry(**extra))
+    assert job.refusal is None
+    assert (job.attempt, job.needs_ack, job.idempotent, job.start_within_s) == (None, False, None, 900)
+
+
+def test_extension_fields_where_negotiated():
+    job = read(entry(attempt=2, leaseSeconds=60, idempotent=True, startWithinSeconds=5), extended=True, ack=True)
+    assert (job.attempt, job.needs_ack, job.lease_s, job.idempotent) == (2, True, 60, True)
+    assert job.start_within_s == 5
+    assert not read(entry(attempt=2), extended=True, ack=False).needs_ack
+
+
+def test_a_refusal_carries_its_attempt_and_needs_no_permit():
+    job = read(entry(attempt=3, params=7), extended=True, ack=True)
+    assert (job.attempt, job.needs_ack) == (3, False)
+    assert job.refusal is not None
+
+
+def test_unknown_fields_are_ignored():
+    assert read(entry(colour="green", nested={"a": 1}), extended=True).refusal is None
