@@ -20,6 +20,7 @@ import vault.key
 from vault import Vault, VaultKey
 
 KEYS = ("ea_agent_key_one", "ea_agent_key_two")
+LIFETIME_S = 60
 CALLS = ("open", "write", "fchmod", "fsync", "replace", "unlink", "close")
 
 
@@ -58,6 +59,7 @@ def points(path: Path, name: str) -> None:
         shutil.copy(original, folder / path.name)
         child = os.fork()
         if child == 0:
+            signal.alarm(LIFETIME_S)
             die_at(point)
             operation(name, folder / path.name)
             os._exit(0)
@@ -77,6 +79,7 @@ def kills(path: Path, rounds: str) -> None:
             reading, writing = os.pipe()
             child = os.fork()
             if child == 0:
+                signal.alarm(LIFETIME_S)
                 os.dup2(writing, 1)
                 loop(path, name)
             os.close(writing)
@@ -105,5 +108,7 @@ def loop(path: Path, name: str) -> None:
 
 
 if __name__ == "__main__":
+    # A test that is cut off ends nobody: whatever this is, it ends by itself.
+    signal.alarm(LIFETIME_S)
     vault.key.ITERATIONS = 1
     {"points": points, "loop": loop, "kills": kills}[sys.argv[1]](Path(sys.argv[2]), sys.argv[3])
