@@ -27,7 +27,7 @@ class ControlPlaneSettings(BaseSettings):
     )
     host: str = Field(
         default="127.0.0.1",
-        description="Address to listen on. Loopback, because plain http must not leave the machine: put a TLS proxy in front.",
+        description="Address to listen on. Loopback: plain http must not leave the machine; put a TLS proxy in front.",
     )
     port: int = Field(default=8080, ge=0, le=65535, description="TCP port to listen on; 0 takes any free one.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
@@ -37,7 +37,7 @@ class ControlPlaneSettings(BaseSettings):
         default=25,
         ge=1,
         le=60,
-        description="Longest wait granted to an agent's poll, seconds. Below the 30 s at which clients give up (contract 1.1).",
+        description="Longest wait granted to an agent's poll, seconds. Clients give up at 30 (contract 1.1).",
     )
 
     @property

@@ -154,7 +154,8 @@ async def notify(request: Request, agent: Agent) -> JSONResponse:
 def _same_agent(agent: AgentIdentity, named: Any) -> None:
     if named is not None and named != agent.agent_id:
         raise ConflictError(
-            f"this key belongs to agent {agent.agent_id}, the request names another: register again, or give each agent its own key",
+            f"this key belongs to agent {agent.agent_id}, the request names another: register again, "
+            "or give each agent its own key",
             code="agent_mismatch",
         )
 

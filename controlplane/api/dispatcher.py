@@ -39,6 +39,10 @@ class _Waiter:
         if not self.answer.done():
             self.answer.set_result(jobs)
 
+    def fail(self, error: Exception) -> None:
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
 
 class Dispatcher:
     """Lives in the event loop of the server."""
@@ -49,6 +53,7 @@ class Dispatcher:
         self._marked: dict[str, None] = {}
         self._wake = asyncio.Event()
         self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._returning: set[asyncio.Future[None]] = set()
         runtime.listeners.append(self._on_changes)
 
     async def poll(self, agent: AgentIdentity, *, slots: int, wait_s: float, gone: asyncio.Task[None]) -> Jobs:
@@ -100,33 +105,45 @@ class Dispatcher:
             waiter.until = 0.0
 
     async def _pass(self, pool_id: str) -> None:
-        waiters = {w.agent_id: w for w in self._waiters.values() if w.pool_id == pool_id and not w.answer.done()}
+        waiters = [w for w in self._waiters.values() if w.pool_id == pool_id and not w.answer.done()]
         if not waiters:
             return
-        slots = {agent_id: waiter.slots for agent_id, waiter in waiters.items()}
-        for waiter in waiters.values():
+        for waiter in waiters:
             waiter.in_pass = True
         try:
-            handed = await self._hand_out(pool_id, slots)
+            handed = await self._hand_out(pool_id, {waiter.agent_id: waiter.slots for waiter in waiters})
         except Exception as error:
             logger.exception("handing out jobs of pool %s failed", pool_id)
-            for waiter in waiters.values():
-                if not waiter.answer.done():
-                    waiter.answer.set_exception(error)
+            for waiter in waiters:
+                waiter.fail(error)
             return
         finally:
-            for waiter in waiters.values():
+            for waiter in waiters:
                 waiter.in_pass = False
-        for agent_id, jobs in handed.jobs.items():
-            # By agent, not by the waiter of before: it may have polled anew. If nobody is there, the lease brings them back.
-            if (current := self._waiters.get(agent_id)) is not None:
-                current.resolve(jobs)
-        now = asyncio.get_running_loop().time()
-        for waiter in waiters.values():
-            if waiter.until <= now:
-                waiter.resolve([])
+        self._answer(waiters, handed)
         if handed.retry_at is not None:
             self._look_again(pool_id, handed.retry_at - self._runtime.clock.now())
+
+    def _answer(self, waiters: list[_Waiter], handed: claims.HandOut) -> None:
+        for agent_id, jobs in handed.jobs.items():
+            # By agent, not by the waiter of before: it may have polled anew. If nobody is there, the lease brings them
+            # back.
+            if (current := self._waiters.get(agent_id)) is not None:
+                current.resolve(jobs)
+            elif unseen := [job["jobId"] for job in jobs if "attempt" not in job]:
+                self._take_back(agent_id, unseen)
+        now = asyncio.get_running_loop().time()
+        for waiter in waiters:
+            if waiter.until <= now:
+                waiter.resolve([])
+
+    def _take_back(self, agent_id: str, wire_ids: list[str]) -> None:
+        def work(session: Session, now: float) -> None:
+            claims.take_back(session, now, agent_id, wire_ids)
+
+        task = asyncio.ensure_future(self._runtime.write(work))
+        self._returning.add(task)
+        task.add_done_callback(self._returning.discard)
 
     async def _hand_out(self, pool_id: str, slots: dict[str, int]) -> claims.HandOut:
         def has_work(session: Session, _now: float) -> bool:

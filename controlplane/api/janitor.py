@@ -48,8 +48,7 @@ class Janitor:
             self._kept_house_at = now
             await runtime.write(sweep.housekeeping)
         if self._scrub:
-            self._scrub = False
-            await to_thread.run_sync(runtime.database.scrub)
+            self._scrub = not await to_thread.run_sync(runtime.database.scrub)
 
     def _sweep(self, session: Session, since: float, now: float) -> None:
         changed = sweep.sweep(session, now, self._runtime.up_since)

@@ -48,7 +48,7 @@ async def create_agent(request: Request, body: requests.CreateAgent) -> JSONResp
 @router.operators("GET", "/agents", Scope.VIEWER)
 async def list_agents(
     request: Request,
-    poolId: str | None = None,
+    poolId: str | None = None,  # noqa: N803 - wire name
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> JSONResponse:

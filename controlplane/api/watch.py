@@ -15,7 +15,7 @@ class JobWatch:
 
     @contextlib.contextmanager
     def watching(self, job_id: str) -> Iterator[asyncio.Event]:
-        """An event that is set when the job becomes final. Look at the job only after entering, or the change is missed."""
+        """An event that is set when the job becomes final. Look at the job after entering, or the change is missed."""
         event = asyncio.Event()
         self._events.setdefault(job_id, []).append(event)
         try:

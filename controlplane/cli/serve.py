@@ -93,7 +93,10 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _why_not(host: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
-        return f"port {port} on {host} is in use: stop what listens there (ss -ltnp 'sport = :{port}'), or choose another with --port"
+        return (
+            f"port {port} on {host} is in use: stop what listens there (ss -ltnp 'sport = :{port}'), "
+            "or choose another with --port"
+        )
     if error.errno == errno.EACCES:
         return f"port {port} needs rights this user has not: choose one above 1023 with --port"
     return f"cannot listen on {host} port {port} ({error.strerror}): choose an address of this machine with --host"

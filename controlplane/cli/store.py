@@ -54,7 +54,8 @@ def only_server(settings: ControlPlaneSettings) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise CommandError(
-                f"another control plane already serves {settings.data_path}: stop it, or choose another folder with --data-dir",
+                f"another control plane already serves {settings.data_path}: stop it, "
+                "or choose another folder with --data-dir",
                 exits.ALREADY_RUNNING,
             ) from None
         yield

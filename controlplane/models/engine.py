@@ -1,8 +1,8 @@
 """The database: engine, transactions, and everything that is peculiar to SQLite.
 
-A read transaction never blocks and is never blocked. A write transaction takes the write lock at once (`BEGIN IMMEDIATE`), so that what it
-read cannot change under it. On SQLite one lock in the process queues the writers fairly: its own busy handler
-polls with growing sleeps, which costs a waiting request up to 100 ms.
+A read transaction never blocks and is never blocked. A write transaction takes the write lock at once (`BEGIN
+IMMEDIATE`), so that what it read cannot change under it. On SQLite one lock in the process queues the writers: its own
+busy handler polls with growing sleeps, which costs a waiting request up to 100 ms.
 """
 
 from __future__ import annotations
@@ -24,11 +24,16 @@ POOL_SIZE = 24
 BUSY_TIMEOUT_MS = 15_000
 """For other processes only (the command line beside the server)."""
 
+SCRUB_TIMEOUT_MS = 200
+
 AfterCommit = Callable[[Session], None]
 
 
 class StorageError(EasyAlertError):
-    """The database cannot be read or written now: disk full, no rights, locked, gone. The sentence has no parameters in it."""
+    """The database cannot be read or written now: disk full, no rights, locked, gone.
+
+    The sentence has no parameters of a statement in it.
+    """
 
     retryable = True
 
@@ -41,8 +46,8 @@ class StorageError(EasyAlertError):
 class Database:
     """An engine and its two kinds of transaction.
 
-    `after_commit`, when set, is called with the session after each committed write, in the writing thread; the session's
-    `info` carries what the transaction left there.
+    `after_commit`, when set, is called with the session after each committed write, in the writing thread; the
+    session's `info` carries what the transaction left there.
     """
 
     def __init__(self, url: str) -> None:
@@ -81,12 +86,21 @@ class Database:
         if self.after_commit is not None:
             self.after_commit(session)
 
-    def scrub(self) -> None:
-        """Take deleted secrets out of the write-ahead log too, as far as running readers allow."""
-        if self._is_sqlite:
-            with self._write_lock, contextlib.closing(self.engine.raw_connection()) as connection:
-                # Past SQLAlchemy's transactions: a checkpoint inside one is refused.
-                connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
+    def scrub(self) -> bool:
+        """Take deleted secrets out of the write-ahead log too. False while a reader stands in the way: try again."""
+        if not self._is_sqlite:
+            return True
+        with self._write_lock, contextlib.closing(self.engine.raw_connection()) as connection:
+            # Past SQLAlchemy's transactions: a checkpoint inside one is refused. It holds up all writers: not for long.
+            cursor = connection.cursor()
+            try:
+                cursor.execute(f"PRAGMA busy_timeout={SCRUB_TIMEOUT_MS}")
+                cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                found = cursor.fetchone()
+                return found is not None and found[0] == 0
+            finally:
+                cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+                cursor.close()
 
     def close(self) -> None:
         """Give all connections back."""

@@ -27,7 +27,10 @@ def alembic_config(database: Database) -> Config:
 
 
 def migrate(database: Database) -> None:
-    """Upgrade to the newest revision. A second process that starts meanwhile waits; a kill leaves the old tables or the new."""
+    """Upgrade to the newest revision.
+
+    A second process that starts meanwhile waits; a kill leaves the old tables or the new ones, nothing between.
+    """
     with _one_at_a_time(database):
         command.upgrade(alembic_config(database), "head")
 

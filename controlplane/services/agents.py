@@ -122,7 +122,7 @@ def remove(session: Session, now: float, agent_id: str) -> dict[str, int]:
             lifecycle.release(session, job, attempt, now, f"{agent.name} was deleted before it took the job.")
             counts["reassigned"] += job.state == "pending" and job.target_agent_id is None
         else:
-            reason = f"{agent.name} was deleted while it had the job: it may have run. Look at its effect, then settle or retry it."
+            reason = f"{agent.name} was deleted while it had the job: it may have run. See its effect, then settle it."
             lifecycle.finish(session, job, attempt, "in_doubt", now, reason)
             counts["inDoubt"] += 1
     session.flush()

@@ -1,7 +1,8 @@
 """Handing jobs out: one transaction gives a pool's waiting jobs to the polls that wait for them.
 
-A hand-out is `dispatched`, with a lease, until the agent acknowledges it. The same agent asking again while the lease lives gets the same attempt
-again: it died between our claim and its journal. For a base-protocol agent the hand-out is the claim (contract 1.4): no lease, and never twice.
+A hand-out is `dispatched`, with a lease, until the agent acknowledges it. The same agent asking again while the lease
+lives gets the same attempt again: it died between our claim and its journal. For a base-protocol agent the hand-out
+is the claim (contract 1.4): no lease, and never twice.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from controlplane.models.tables import Agent, Attempt, Job
 from controlplane.services import fleet, lifecycle
-from controlplane.services.dispatch import Candidate, Waiting, plan
-from controlplane.services.ids import wire_job_id
+from controlplane.services.dispatch import BUILT_IN, Candidate, Waiting, plan
+from controlplane.services.ids import split_wire_job_id, wire_job_id
 from easyalert.protocol import features
 from easyalert.protocol.limits import MAX_CONCURRENT_JOBS_MAX, START_WITHIN_DEFAULT_S
 from easyalert.protocol.messages import JobEnvelope
@@ -53,19 +54,31 @@ def hand_out(session: Session, now: float, pool_id: str, slots: Mapping[str, int
     members = fleet.pool_candidates(session, pool_id, left, now)
     polling = [agent_id for agent_id in left if agent_id in members]
     _offer_again(session, now, members, polling, result)
-    candidates = [c for _, c in members.values()]
-    jobs = {job.id: job for job in session.scalars(_pending(pool_id, [members[i][1] for i in polling]))}
-    waiting = [
-        Waiting(j.id, j.category, j.available_at, j.target_agent_id) for j in jobs.values() if j.expires_at > now
-    ]
-    decided = plan(waiting, candidates, now)
+    waiting = _pending(session, now, pool_id, [members[i][1] for i in polling])
+    decided = plan(waiting, [candidate for _, candidate in members.values()], now)
     if decided.retry_at is not None:
         result.look_again(decided.retry_at)
     for item, chosen, why in decided.assigned:
         agent = members[chosen.agent_id][0]
-        envelope = _claim(session, now, jobs[item.job_id], agent, why)
-        result.jobs.setdefault(agent.id, []).append(envelope)
+        job = session.get_one(Job, item.job_id)
+        result.jobs.setdefault(agent.id, []).append(_claim(session, now, job, agent, why))
     return result
+
+
+def take_back(session: Session, now: float, agent_id: str, wire_ids: list[str]) -> None:
+    """Jobs claimed for a base agent's poll that had ended before the answer could be sent: nobody has seen them."""
+    for wire_id in wire_ids:
+        job_id, number = split_wire_job_id(wire_id)
+        job, attempt = session.get(Job, job_id), session.get(Attempt, (job_id, number or 1))
+        if job is None or attempt is None or job.state != "dispatched" or attempt.agent_id != agent_id:
+            continue
+        if job.credentials_wiped:
+            reason = (
+                f"{attempt.agent_name} hung up before it got the credentials, which are not kept: deliver them again."
+            )
+            lifecycle.finish(session, job, attempt, "error", now, reason)
+        else:
+            lifecycle.release(session, job, attempt, now, f"{attempt.agent_name} hung up before it could be told.")
 
 
 def forget_offers(session: Session, agent_id: str, now: float) -> None:
@@ -107,13 +120,16 @@ def _pending_for(pool_id: str, agent_ids: list[str]) -> ColumnElement[bool]:
     )
 
 
-def _pending(pool_id: str, polling: list[Candidate]) -> Any:
-    query = select(Job).where(_pending_for(pool_id, [c.agent_id for c in polling]))
+def _pending(session: Session, now: float, pool_id: str, polling: list[Candidate]) -> list[Waiting]:
+    query = select(Job.id, Job.category, Job.available_at, Job.target_agent_id).where(
+        _pending_for(pool_id, [c.agent_id for c in polling]), Job.expires_at > now
+    )
     if polling and all(c.capabilities is not None for c in polling):
         # Else a heap of jobs nobody here can do would fill the batch and hide the others.
-        able = {"connection", "system"}.union(*(c.capabilities or () for c in polling))
+        able = BUILT_IN.union(*(c.capabilities or () for c in polling))
         query = query.where(Job.category.in_(able))
-    return query.order_by(Job.priority.desc(), Job.id).limit(_BATCH)
+    rows = session.execute(query.order_by(Job.priority.desc(), Job.id).limit(_BATCH))
+    return [Waiting(*row) for row in rows.tuples()]
 
 
 def _claim(session: Session, now: float, job: Job, agent: Agent, why: dict[str, Any]) -> dict[str, Any]:

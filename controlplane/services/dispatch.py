@@ -15,6 +15,8 @@ from typing import Any
 from controlplane.services.health import Status
 
 HEAD_START_S = 2.0
+BUILT_IN = frozenset({"connection", "system"})
+"""Categories every agent handles without an executor (contract 2.8)."""
 _TABLE_ROWS = 20
 
 
@@ -51,8 +53,8 @@ class Candidate:
         return None
 
     def can_do(self, category: str) -> bool:
-        """Whether it has an executor for the category. `connection` and `system` are built into every agent (contract 2.8)."""
-        return self.capabilities is None or category in self.capabilities or category in {"connection", "system"}
+        """Whether it has an executor for the category, or needs none."""
+        return self.capabilities is None or category in self.capabilities or category in BUILT_IN
 
     def rank(self) -> tuple[float, int, float]:
         """Greater is better."""
@@ -148,20 +150,27 @@ def _row(job: Waiting, candidate: Candidate, chosen: Candidate | None) -> dict[s
 
 def _sentence(job: Waiting, eligible: list[Candidate], chosen: Candidate | None) -> str:
     if chosen is not None:
-        if job.target_agent_id is not None:
-            return f"The job is for {chosen.name} alone."
-        if len(eligible) == 1:
-            return f"{chosen.name} is the only agent of the pool."
-        return (
-            f"{chosen.name} had the highest health score ({chosen.score:g}, {chosen.free} free) "
-            f"of the {len(eligible)} agents that could be asked."
-        )
+        return _why_chosen(job, eligible, chosen)
+    if not eligible and job.target_agent_id is not None:
+        return "The job is for an agent that no longer exists."
     if not eligible:
-        if job.target_agent_id is not None:
-            return "The job is for an agent that no longer exists."
         return "The pool has no agent yet: create one in it, or send the job to another pool."
     able = [c for c in eligible if c.obstacle(job.category) is None]
     if able:
         return f"{able[0].name} is about to be given the job: it takes it with its next poll."
     obstacles = "; ".join(f"{c.name}: {c.obstacle(job.category)}" for c in eligible[:5])
     return f"No agent can take the job now ({obstacles}). It waits until one can."
+
+
+def _why_chosen(job: Waiting, eligible: list[Candidate], chosen: Candidate) -> str:
+    if job.target_agent_id is not None:
+        return f"The job is for {chosen.name} alone."
+    if len(eligible) == 1:
+        return f"{chosen.name} is the only agent of the pool."
+    better = sum(c.rank() > chosen.rank() and c.obstacle(job.category) is None for c in eligible)
+    if better:
+        return f"{chosen.name} (score {chosen.score:g}) asked for work while {better} better placed did not in time."
+    return (
+        f"{chosen.name} ranked first of the pool's {len(eligible)} agents "
+        f"(score {chosen.score:g}, {chosen.free} free, then the longest wait)."
+    )

@@ -19,7 +19,7 @@ Status = Literal["online", "degraded", "offline"]
 
 @dataclass(frozen=True)
 class Health:
-    """The score, 0–100, with its two terms of at most 50 each."""
+    """The score, 0 to 100, with its two terms of at most 50 each."""
 
     heartbeat_points: float
     success_points: float
@@ -31,9 +31,9 @@ class Health:
 
 
 def health_score(last_heartbeat_age: float | None, succeeded: int, total: int) -> Health:
-    """50 points for a heartbeat under 60 s old, falling linearly to 0 at 90 s, and 50 × succeeded / total (50 when total is 0).
+    """50 for a heartbeat under 60 s old, falling linearly to 0 at 90 s; plus 50 * succeeded / total, or 50 for none.
 
-    `last_heartbeat_age` is in seconds, None when there never was one. A score of 100 also needs one.
+    `last_heartbeat_age` is in seconds, None when there never was one.
     """
     if last_heartbeat_age is None or last_heartbeat_age >= OFFLINE_AFTER_S:
         heartbeat = 0.0

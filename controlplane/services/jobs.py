@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from controlplane.models.tables import Agent, Job, Pool
 from controlplane.services import agents, lifecycle
 from controlplane.services.changes import changes_of
 from controlplane.services.errors import ConflictError, InvalidError, NotFoundError
 from controlplane.services.ids import new_id
-from controlplane.services.pools import DEFAULT_MAX_QUEUE_AGE_S, ensure_pool, get_pool
+from controlplane.services.pools import DEFAULT_MAX_QUEUE_AGE_S, get_pool
 from easyalert.protocol.limits import JOB_PARAMS_MAX_CHARS, job_timeout_seconds
 
 _ACTION = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+", re.ASCII)
@@ -55,7 +55,7 @@ def submit(session: Session, now: float, asked: NewJob) -> tuple[Job, bool]:
                     code="idempotency_key_reused",
                 )
             return known, False
-    pool, target = _route(session, now, asked)
+    pool, target = _route(session, asked)
     job = Job(
         id=new_id("job", now),
         action_type=asked.action_type,
@@ -101,7 +101,7 @@ def list_jobs(
     limit: int,
 ) -> list[Job]:
     """Jobs, newest first, beginning after the one named `before`. `text` matches ids, actions and connections."""
-    query = select(Job).order_by(Job.id.desc()).limit(limit)
+    query = select(Job).order_by(Job.id.desc()).limit(limit).options(defer(Job.params))
     if unknown := set(status) - lifecycle.STATES:
         raise InvalidError(f"status '{min(unknown)}' does not exist: use one of {', '.join(sorted(lifecycle.STATES))}")
     if status:
@@ -129,7 +129,7 @@ def cancel(session: Session, now: float, job_id: str) -> Job:
     attempt = lifecycle.current_attempt(session, job) if job.state == "dispatched" else None
     if job.state in {"accepted", "running"} or (attempt is not None and not attempt.needs_ack):
         raise ConflictError(
-            f"the job is {job.state}: its agent has taken it, and this version cannot stop it there; wait for its result",
+            f"the job is {job.state}: its agent has taken it and cannot be told to stop; wait for its result",
             code="cancel_not_supported",
         )
     lifecycle.finish(session, job, attempt, "cancelled", now, "Cancelled by an operator before any agent took it.")
@@ -169,7 +169,7 @@ def settle(session: Session, now: float, job_id: str, *, status: str, note: str)
     return job
 
 
-def _route(session: Session, now: float, asked: NewJob) -> tuple[Pool, Agent | None]:
+def _route(session: Session, asked: NewJob) -> tuple[Pool, Agent | None]:
     if asked.pool_id is not None and asked.agent_id is not None:
         raise InvalidError("poolId and agentId exclude each other: give the one the job is for")
     if asked.agent_id is not None:
@@ -178,7 +178,7 @@ def _route(session: Session, now: float, asked: NewJob) -> tuple[Pool, Agent | N
             raise InvalidError(f"agentId '{asked.agent_id}' does not exist: GET /api/v1/agents lists those that do")
         return get_pool(session, target.pool_id), target
     if asked.pool_id is not None:
-        return ensure_pool(session, now, asked.pool_id), None
+        return _known_pool(session, asked.pool_id), None
     pools = session.scalars(select(Pool).limit(2)).all()
     if len(pools) == 1:
         return pools[0], None
@@ -190,6 +190,14 @@ def _route(session: Session, now: float, asked: NewJob) -> tuple[Pool, Agent | N
             else "no pool exists yet, create an agent first"
         )
     )
+
+
+def _known_pool(session: Session, pool_id: str) -> Pool:
+    # Pools exist by use, but by agents' use: a misspelt one must not swallow a job for a day.
+    pool = session.get(Pool, pool_id)
+    if pool is None:
+        raise InvalidError(f"poolId '{pool_id}' does not exist: create an agent in it, or PUT /api/v1/pools/{pool_id}")
+    return pool
 
 
 def _checked_params(asked: NewJob) -> dict[str, Any]:

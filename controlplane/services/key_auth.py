@@ -1,7 +1,8 @@
 """Who is calling: from an agent's key to the agent, cheap when it is good, cheap for us when it is bad.
 
-Order: form and checksum → row by look-up prefix → cache of verified keys → failure bucket → bcrypt. The row is read every time, so a
-rotated, disabled or deleted key acts on the next request of every process; the cache only spares the slow hash.
+Order: form and checksum → row by look-up prefix → cache of verified keys → failure bucket → bcrypt. The row is read
+every time, so a rotated, disabled or deleted key acts on the next request of every process; the cache only spares the
+slow hash.
 """
 
 from __future__ import annotations
@@ -133,11 +134,13 @@ def verify_slowly(cache: KeyCache, key: str, check: KeyCheck, now: float) -> Age
 def malformed_key() -> UnauthorizedError:
     """No key, or not one of ours."""
     return UnauthorizedError(
-        "the header X-Agent-Api-Key holds no agent key (ea_agent_…): copy the whole key, or make a new one with regenerate-key"
+        "the header X-Agent-Api-Key holds no agent key (ea_agent_…): copy the whole key, "
+        "or make a new one with regenerate-key"
     )
 
 
 def _refused() -> UnauthorizedError:
     return UnauthorizedError(
-        "this agent key is not (or no longer) accepted: the agent was deleted or its key regenerated; put the new key into AGENT_API_KEY"
+        "this agent key is not (or no longer) accepted: the agent was deleted or its key regenerated; "
+        "put the new key into AGENT_API_KEY"
     )

@@ -73,7 +73,7 @@ def release(session: Session, job: Job, attempt: Attempt, now: float, reason: st
 def finish(
     session: Session, job: Job, attempt: Attempt | None, state: str, now: float, reason: str | None = None
 ) -> None:
-    """End the job, and its current attempt where there is one. Wakes whoever waits for it, and its pool: a slot is free."""
+    """End the job, and its attempt if given. Wakes whoever waits for it, and its pool: a slot is free."""
     job.state, job.state_reason, job.finished_at = state, reason, now
     if attempt is not None:
         attempt.end, attempt.ended_at = state, now

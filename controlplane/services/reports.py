@@ -20,7 +20,7 @@ from easyalert.protocol import features
 from easyalert.protocol.messages import Receipt, ResultEnvelope
 
 REFUSAL_GRACE_S = 30.0
-"""How long a base agent's result that looks like a duplicate-job refusal is held back for a real one (contract 1.10.5)."""
+"""How long a base agent's apparent duplicate-job refusal is held back for a real result (contract 1.10.5)."""
 _INT_MAX = 2**31 - 1
 
 
@@ -45,35 +45,45 @@ def believe_refusal(session: Session, now: float, job: Job, attempt: Attempt) ->
 
 
 def _record(session: Session, now: float, agent: AgentIdentity, result: ResultEnvelope) -> Receipt:
+    job, attempt = _find(session, agent, result)
+    if job is None or attempt is None:
+        return _receipt(result, "rejected", "unknown_job" if job is None else "stale_attempt")
+    if attempt.agent_id != agent.agent_id:
+        return _receipt(result, "rejected", "not_yours")
+    refusal = not attempt.needs_ack and _looks_like_refusal(result)
+    if attempt.status is not None or (refusal and attempt.refusal is not None):
+        return _receipt(result, "duplicate")
+    if (reason := _too_late(job, attempt, now)) is not None:
+        # It changes nothing any more, but people who look at the attempts should see what happened.
+        _note(attempt, result, now)
+        return _receipt(result, "rejected", reason)
+    if refusal:
+        attempt.refusal, attempt.refusal_at, attempt.renewed_at = result.wire(), now, now
+    else:
+        _finish(session, now, job, attempt, result)
+    return _receipt(result, "accepted")
+
+
+def _find(session: Session, agent: AgentIdentity, result: ResultEnvelope) -> tuple[Job | None, Attempt | None]:
     job_id, number = split_wire_job_id(result.job_id)
     job = session.get(Job, job_id)
     if job is None:
-        return _receipt(result, "rejected", "unknown_job")
+        return None, None
     if result.attempt is not None:
         number = result.attempt
     elif number is None:
         number = job.attempt if features.ACK in agent.features else 1
-    attempt = session.get(Attempt, (job_id, number))
-    if attempt is None:
-        return _receipt(result, "rejected", "stale_attempt")
-    if attempt.agent_id != agent.agent_id:
-        return _receipt(result, "rejected", "not_yours")
-    if attempt.status is not None:
-        return _receipt(result, "duplicate")
+    return job, session.get(Attempt, (job_id, number))
+
+
+def _too_late(job: Job, attempt: Attempt, now: float) -> str | None:
+    """Why a result of this attempt cannot end the job any more, or None."""
     if attempt.number != job.attempt or job.state == "pending":
-        # Too late to change the job, but people who look at its attempts should see what happened.
-        _note(attempt, result, now)
-        return _receipt(result, "rejected", "stale_attempt")
-    late = job.state == "in_doubt" and attempt.end == "in_doubt"
-    if job.state not in lifecycle.HELD and not (late and now - (attempt.ended_at or now) <= lifecycle.LATE_RESULT_S):
-        return _receipt(result, "rejected", job.state)
-    if not attempt.needs_ack and _looks_like_refusal(result):
-        if attempt.refusal is not None:
-            return _receipt(result, "duplicate")
-        attempt.refusal, attempt.refusal_at, attempt.renewed_at = result.wire(), now, now
-        return _receipt(result, "accepted")
-    _finish(session, now, job, attempt, result)
-    return _receipt(result, "accepted")
+        return "stale_attempt"
+    if job.state in lifecycle.HELD:
+        return None
+    late = job.state == attempt.end == "in_doubt" and now - (attempt.ended_at or now) <= lifecycle.LATE_RESULT_S
+    return None if late else job.state
 
 
 def _finish(session: Session, now: float, job: Job, attempt: Attempt, result: ResultEnvelope) -> None:

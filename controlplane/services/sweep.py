@@ -7,7 +7,7 @@ nobody could be heard, and nobody is to blame for it.
 from __future__ import annotations
 
 from sqlalchemy import and_, delete, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from controlplane.models.tables import Agent, AgentKey, Attempt, Job, Notification, Pool
 from controlplane.services import lifecycle, reports
@@ -30,7 +30,8 @@ def is_due(session: Session, now: float, up_since: float) -> bool:
 def sweep(session: Session, now: float, up_since: float) -> int:
     """End everything that is due; returns how many jobs changed."""
     changed = 0
-    for job in session.scalars(select(Job).where(Job.state == "pending", Job.expires_at <= now)):
+    overdue = select(Job).where(Job.state == "pending", Job.expires_at <= now).options(defer(Job.params))
+    for job in session.scalars(overdue):
         lifecycle.finish(session, job, None, "expired", now, "Nobody took it within the pool's maximum queue age.")
         changed += 1
     for job, attempt, lost_after, agent in _held(session):
@@ -73,6 +74,8 @@ def _held(session: Session) -> list[tuple[Job, Attempt, float, Agent | None]]:
         .outerjoin(Pool, Pool.id == Job.pool_id)
         .outerjoin(Agent, Agent.id == Job.agent_id)
         .where(Job.state.in_(lifecycle.HELD))
+        # Read every second: without the megabytes nobody looks at here.
+        .options(defer(Job.params), defer(Attempt.why), defer(Attempt.output), defer(Agent.heartbeat))
     )
     return [
         (row.Job, row.Attempt, float(row.lost_after_s or DEFAULT_LOST_AFTER_S), row.Agent)
@@ -98,6 +101,6 @@ def _verdict(
 
 def _doubt_sentence(attempt: Attempt) -> str:
     return (
-        f"{attempt.agent_name} took the job and was not heard of in time: it may have run. Look at its effect, then settle or retry it; "
-        "a result that still arrives within 7 days settles it by itself."
+        f"{attempt.agent_name} took the job and was not heard of in time: it may have run. Look at its effect, then "
+        "settle or retry it; a result that still arrives within 7 days settles it by itself."
     )
