@@ -73,8 +73,8 @@ class Database:
     def read(self) -> Iterator[Session]:
         """A consistent snapshot. Nothing is written, whatever the block does."""
         with _storage_errors(), Session(self.engine, autoflush=False, expire_on_commit=False) as session:
+            # Closing rolls back, and leaves what was loaded readable; rollback() would not.
             yield session
-            session.rollback()
 
     @contextlib.contextmanager
     def write(self) -> Iterator[Session]:

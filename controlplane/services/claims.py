@@ -129,7 +129,7 @@ def _pending(session: Session, now: float, pool_id: str, polling: list[Candidate
         able = BUILT_IN.union(*(c.capabilities or () for c in polling))
         query = query.where(Job.category.in_(able))
     rows = session.execute(query.order_by(Job.priority.desc(), Job.id).limit(_BATCH))
-    return [Waiting(*row) for row in rows.tuples()]
+    return [Waiting(*row) for row in rows]
 
 
 def _claim(session: Session, now: float, job: Job, agent: Agent, why: dict[str, Any]) -> dict[str, Any]:
