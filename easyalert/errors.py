@@ -8,10 +8,10 @@
     ├── JobError                    the job asks for what cannot be done                     (fault: job)
     │   ├── InvalidParameter        a parameter is missing, of the wrong type, too long
     │   ├── UnknownAction
-    │   └── PolicyRefused           this agent does not run that
+    │   ├── PolicyRefused           this agent does not run that
+    │   └── AddressRefused          the judge of addresses said no
     ├── CredentialError             the vault has no usable entry for the job                (fault: agent)
     ├── TargetError                 the remote end refused, failed or went away              (fault: target)
-    ├── AddressRefused              the judge of addresses said no                           (fault: job)
     ├── AgentFault                  this machine cannot do it (interpreter, disk, DNS)       (fault: agent)
     ├── JournalError                the agent's own records cannot be read or written        (fault: agent)
     │   └── JournalDamaged

@@ -39,7 +39,9 @@ def test_a_key_from_the_file_is_redacted_like_any_other(tmp_path):
     assert "ea_agent_of_the_file" in load_settings().secrets()
 
 
-@pytest.mark.parametrize(("content", "reason"), [(None, "No such file"), (b" \n", "is empty"), (b"\xff", "is not text")])
+@pytest.mark.parametrize(
+    ("content", "reason"), [(None, "No such file"), (b" \n", "is empty"), (b"\xff", "is not text")]
+)
 def test_a_file_without_a_key_is_named(tmp_path, content, reason):
     if content is not None:
         (tmp_path / "key").write_bytes(content)

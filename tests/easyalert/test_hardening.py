@@ -1,0 +1,50 @@
+import subprocess
+import sys
+
+import pytest
+
+from easyalert import hardening
+
+
+def in_python(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+def test_a_hardened_process_dumps_no_core():
+    code = (
+        "import ctypes, resource; from easyalert.hardening import harden; harden()\n"
+        "print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), resource.getrlimit(resource.RLIMIT_CORE))"
+    )
+    assert in_python(code).stdout == "0 (0, 0)\n"
+
+
+def test_a_child_is_told_when_its_parent_dies():
+    code = (
+        "import os, sys, signal\n"
+        "from easyalert.hardening import die_with_parent\n"
+        "read, write = os.pipe()\n"
+        "if os.fork() == 0:\n"
+        "    signal.signal(signal.SIGTERM, lambda *_: (os.write(1, b'told'), os._exit(0)))\n"
+        "    die_with_parent(); os.write(write, b'x'); signal.pause()\n"
+        "os.read(read, 1); os._exit(0)"
+    )
+    assert in_python(code).stdout == "told"
+
+
+def test_a_subreaper_inherits_double_forked_daemons():
+    code = (
+        "import os; from easyalert.hardening import become_subreaper; become_subreaper()\n"
+        "read, write = os.pipe()\n"
+        "if os.fork() == 0:\n"
+        "    if os.fork() == 0:\n"
+        "        os.read(read, 1); os.write(1, str(os.getppid()).encode()); os._exit(0)\n"
+        "    os._exit(0)\n"
+        "os.wait(); os.write(write, b'x'); os.wait(); os.write(1, b' ' + str(os.getpid()).encode())"
+    )
+    parent, reaper = in_python(code).stdout.split()
+    assert parent == reaper
+
+
+def test_a_refused_prctl_is_an_os_error():
+    with pytest.raises(OSError, match="Invalid argument"):
+        hardening._prctl(-1, 0)
