@@ -28,9 +28,10 @@ class _UnixTransport(xmlrpc.client.Transport):
         self._path = path
 
     def make_connection(self, host: Any) -> http.client.HTTPConnection:
-        """The address is the socket's path, whatever the URL says."""
-        del host
-        return _UnixConnection(self._path)
+        """The address is the socket's path, whatever the URL says. Closed by `close` of the base class."""
+        connection = _UnixConnection(self._path)
+        self._connection = host, connection
+        return connection
 
 
 def process_table(path: Path) -> list[dict[str, Any]] | None:

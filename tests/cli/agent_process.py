@@ -75,6 +75,10 @@ class AgentProcess:
         """Supervisor's view by program; empty before it answers."""
         return {row["name"]: row for row in process_table(self.state_dir / "run" / "supervisor.sock") or []}
 
+    def table_pids(self) -> dict[str, int]:
+        """Pids of what runs now; 0 for what does not."""
+        return {name: row["pid"] for name, row in self.table().items()}
+
     def running(self, *names: str) -> dict[str, int]:
         """Pids, once all of `names` run (for a second, as supervisord defines it)."""
 
