@@ -238,7 +238,7 @@ class Journal:
             self._db.execute(
                 "UPDATE jobs SET state = 'rejected', settled_at = ?, rejection = ?"
                 f" WHERE key = ? AND state IN {_OUTBOX_SQL}",
-                (self._wall(), reason[:500], key),
+                (self._wall(), reason[:500].encode("utf-8", "replace").decode(), key),
             )
 
     def prune(self, older_than_s: float, limit: int = 500) -> int:

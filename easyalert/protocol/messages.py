@@ -5,10 +5,19 @@ Attribute names are snake_case here and camelCase on the wire; dump with `wire()
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+
+
+def _encodable(value: str) -> str:
+    value.encode()  # lone surrogates, which JSON can spell: neither a database nor a header takes them
+    return value
+
+
+Text = Annotated[str, AfterValidator(_encodable)]
+"""Text that is stored or sent on by whoever receives it."""
 
 
 class Message(BaseModel):
@@ -33,11 +42,11 @@ class Message(BaseModel):
 class RegisterRequest(Message):
     """`POST …/register`: five base fields, then what this agent can do beyond them."""
 
-    hostname: str
-    agent_name: str
-    version: str
-    platform: str
-    architecture: str
+    hostname: Text
+    agent_name: Text
+    version: Text
+    platform: Text
+    architecture: Text
     capabilities: list[str] | None = None
     """Kinds of executors, e.g. `["http", "script"]`."""
     max_concurrent_jobs: int | None = None
@@ -49,7 +58,7 @@ class RegisterRequest(Message):
 class RegisterData(Message):
     """`data` of the answer to registration. A plain server sends `agentId` only."""
 
-    agent_id: str
+    agent_id: Text
     features: list[str] = Field(default_factory=list)
     long_poll_seconds: int = 25
     """Longest `wait` the server grants, seconds (feature longPoll)."""
@@ -60,9 +69,9 @@ class JobEnvelope(Message):
 
     always = frozenset({"connection_id", "params"})
 
-    job_id: str
-    action_type: str
-    connection_id: str | None = None
+    job_id: Text
+    action_type: Text
+    connection_id: Text | None = None
     params: dict[str, Any] = Field(default_factory=dict)
     attempt: int | None = None
     """Number of this hand-out, from 1 (feature ack)."""
@@ -77,23 +86,23 @@ class JobEnvelope(Message):
 class AckItem(Message):
     """A job's hand-out, by id and attempt."""
 
-    job_id: str
+    job_id: Text
     attempt: int
 
 
 class AckRequest(Message):
     """`POST …/jobs/ack`: these hand-outs are durable on the agent (feature ack)."""
 
-    agent_id: str
+    agent_id: Text
     jobs: list[AckItem]
 
 
 class AckRefusal(Message):
     """A hand-out that is not this agent's to run (any more)."""
 
-    job_id: str
+    job_id: Text
     attempt: int
-    reason: str
+    reason: Text
     """`cancelled`, `expired`, `reassigned` or `unknown`."""
 
 
@@ -118,10 +127,10 @@ class ResultEnvelope(Message):
 
     always = frozenset({"output", "error", "exit_code", "duration_ms"})
 
-    job_id: str
+    job_id: Text
     status: Literal["success", "error"]
     output: Any = None
-    error: str | None = None
+    error: Text | None = None
     exit_code: int = 0
     duration_ms: int = 0
     attempt: int | None = None
@@ -135,10 +144,10 @@ class ResultEnvelope(Message):
 class Receipt(Message):
     """The fate of one reported result (feature receipts)."""
 
-    job_id: str
+    job_id: Text
     attempt: int | None = None
     receipt: Literal["accepted", "duplicate", "rejected"]
-    reason: str | None = None
+    reason: Text | None = None
 
 
 class ResultsData(Message):
@@ -180,7 +189,7 @@ class WorkerFigures(Message):
 class HeartbeatRequest(Message):
     """`POST …/heartbeat` (contract 1.6), then the extension fields (sent when the server offered any feature)."""
 
-    agent_id: str | None
+    agent_id: Text | None
     """None: an agent that ends without ever having been registered (contract 1.6)."""
     status: Literal["online", "offline"]
     jobs_executed: int
@@ -188,7 +197,7 @@ class HeartbeatRequest(Message):
     jobs_failed: int
     """Those of them with status error."""
     uptime_seconds: int
-    version: str
+    version: Text
     system_metrics: SystemMetrics
     in_flight: int | None = None
     queue_depth: int | None = None

@@ -351,6 +351,12 @@ def test_a_rejected_result_is_set_aside_with_its_reason(journal):
     assert journal.figures().rejected == 1
 
 
+def test_a_reason_no_database_takes_is_stored_all_the_same(journal):
+    finished(journal)
+    journal.mark_rejected("job_1", "no: \ud800")
+    assert journal.get("job_1").rejection == "no: ?"
+
+
 def test_marks_do_not_touch_rows_outside_the_outbox(journal):
     journal.take([new_job()])
     journal.start("job_1", WORKER)
