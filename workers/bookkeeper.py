@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from redis.exceptions import RedisError
+from redis.exceptions import ConnectionError, RedisError, TimeoutError  # noqa: A004 - redis's own, as it names them
 
 from easyalert import wakeup
 from easyalert.errors import JournalError, QueueError
@@ -80,7 +80,7 @@ def _keep(bookkeeper: Bookkeeper, lifeline: Lifeline) -> None:
 
 
 class Bookkeeper:
-    """Journal and Redis on the pool's behalf. Raises JournalError; what Redis missed is tried again at the next tick."""
+    """Journal and Redis on the pool's behalf. Raises JournalError; what Redis missed is tried again."""
 
     def __init__(self, tools: Toolbox, journal: Journal, pool_pid: int) -> None:
         self._tools = tools
@@ -179,8 +179,11 @@ class Bookkeeper:
         while self._for_redis:
             try:
                 self._for_redis[0]()
-            except (RedisError, OSError):
+            except (ConnectionError, TimeoutError, OSError):
                 return
+            except Exception:
+                # a view that cannot be corrected must not keep the others from being so
+                log.exception("Redis's view of the workers could not be corrected")
             del self._for_redis[0]
 
     def _forget_worker(self, name: str) -> None:

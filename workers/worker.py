@@ -17,8 +17,9 @@ from datetime import datetime
 from typing import Any, Final
 
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from rq import Worker
+from rq.exceptions import NoSuchJobError
 from rq.executions import Execution
 from rq.job import JobStatus
 from rq.utils import now, utcformat
@@ -139,9 +140,10 @@ class AgentWorker(Worker):
         try:
             job: AgentJob = AgentJob.fetch(key, connection=self.connection, serializer=PrimitiveSerializer)
             function, arguments, keywords = job.func, list(job.args), dict(job.kwargs)
-        except RedisError:
-            raise
-        except Exception as error:  # noqa: BLE001 - whoever writes to Redis decides what goes wrong here
+        except Exception as error:
+            if isinstance(error, RedisError) and not isinstance(error, ResponseError):
+                raise
+            # whoever writes to Redis decides what goes wrong here, a key of the wrong type included
             self._drop(key, type(error).__name__)
             return None
         if not callable(function) or arguments != [key] or keywords:
@@ -208,14 +210,14 @@ def _spans(job: AgentJob, execution: Execution | None) -> dict[str, Any]:
 
 def show_end(queue: AgentQueue, key: str, ended: Ended) -> None:
     """Show as failed a job whose worker cannot say so itself. Raises RedisError."""
-    shown = _failure_text(key, ended)
-    if queue.connection.hget(AgentJob.key_for(key), "data") is None:
+    try:
+        job = AgentJob.fetch(key, connection=queue.connection, serializer=PrimitiveSerializer)
+    except NoSuchJobError:
         return
-    job = AgentJob(key, connection=queue.connection, serializer=PrimitiveSerializer)
-    job.origin, job.failure_ttl = queue.name, RESULT_TTL_S
+    job.failure_ttl = RESULT_TTL_S
     with queue.connection.pipeline() as pipe:
         job.set_status(JobStatus.FAILED, pipeline=pipe)
-        job._handle_failure(shown, pipe)  # noqa: SLF001 - as RQ's own worker
+        job._handle_failure(_failure_text(key, ended), pipe)  # noqa: SLF001 - as RQ's own worker
         pipe.hset(job.key, "ended_at", utcformat(now()))
         pipe.expire(job.key, RESULT_TTL_S)
         pipe.execute()

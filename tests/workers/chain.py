@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +23,23 @@ from tests.support.waiting import eventually
 OPEN = {State.TAKEN, State.QUEUED, State.STARTED}
 
 
+class Patched(Program):
+    """`python -m workers` after some code of the test."""
+
+    def __init__(self, code: str, home: AgentHome) -> None:
+        main = f"{code}\nimport sys\nfrom workers.__main__ import main\nsys.exit(main())"
+        self.log_path = home.folder / "workers.log"
+        self._log = self.log_path.open("ab")
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-c", main],
+            env={"PATH": os.environ["PATH"], **home.environment},
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            cwd=home.folder,
+        )
+
+
 @dataclass
 class Chain:
     """One home, one Redis, one pool."""
@@ -31,6 +51,18 @@ class Chain:
     def start(self) -> Program:
         self.pool = self.home.start("workers")
         return self.pool
+
+    def start_patched(self, code: str) -> Patched:
+        """A pool with other constants than the shipped ones, so that the test need not wait for them."""
+        self.pool = Patched(code, self.home)
+        self.home.programs.append(self.pool)
+        return self.pool
+
+    @property
+    def proc(self) -> Path:
+        """The pool's main thread in /proc."""
+        assert self.pool is not None
+        return Path(f"/proc/{self.pool.pid}/task/{self.pool.pid}")
 
     def take(self, action: str, params: Any, **fields: Any) -> str:
         """Into the journal; returns the key."""
