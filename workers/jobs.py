@@ -13,14 +13,15 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from easyalert import wakeup
-from easyalert.errors import AgentFault, EasyAlertError, Fault, JournalDamaged, JournalError
+from easyalert.errors import AgentFault, JournalDamaged, JournalError
 from easyalert.journal import JobRow, Journal, State
 from easyalert.logs import hidden_in_logs
 from easyalert.redact import Redactor
 from easyalert.runtime import ProcessIdentity
 from workers import trees
 from workers.registry import split_action
-from workers.sdk import Context, ExecutorResult, envelope, failure
+from workers.sdk import Context, ExecutorResult, envelope
+from workers.sdk.running import run_action, settled
 from workers.special import SPECIAL_ACTIONS, run_special
 from workers.toolbox import Toolbox
 
@@ -123,30 +124,14 @@ class JobRunner:
         )
 
     def _result(self, row: JobRow, ctx: Context) -> ExecutorResult:
-        """Never raises but for the end of this process: every failure becomes a result, once, by the error tree."""
-        try:
+        def work() -> object:
             ctx.params = self._tools.open_params(row)
             if row.action in SPECIAL_ACTIONS:
                 return run_special(ctx, self._tools.vault, self._tools.settings.agent_api_url)
             kind, name = split_action(row.action)
-            executor = self._tools.registry.executor(kind)
-            result: object = self._loop.run(_within_deadline(ctx, executor.run(ctx, name)))
-        except EasyAlertError as error:
-            return failure(str(error), exit_code=-1, fault=error.fault)
-        except TimeoutError:
-            return failure(f"timed out after {row.timeout_s} seconds", exit_code=-1, fault=None, outcome="timed_out")
-        except (Exception, SystemExit, KeyboardInterrupt, asyncio.CancelledError) as error:
-            # an executor's mistake of any kind is the job's result, not the worker's end
-            log.warning("unexpected %s in %s of job %s", type(error).__name__, row.action, row.job_id)
-            log.debug("its details", exc_info=error)
-            return failure(
-                f"unexpected {type(error).__name__} in {row.action}; the agent's log has it at LOG_LEVEL=DEBUG",
-                exit_code=-1,
-                fault=Fault.AGENT,
-            )
-        if not isinstance(result, ExecutorResult):
-            return failure(f"the executor of {row.action} returned no result", exit_code=-1, fault=Fault.AGENT)
-        return result
+            return run_action(self._loop, self._tools.registry.executor(kind), ctx, name)
+
+        return settled(ctx, work)
 
     def _sweep(self, row: JobRow) -> None:
         """Nothing a job has started outlives it."""
@@ -190,12 +175,6 @@ class _OfContext(Redactor):
         clean = self._ctx.redactor.text(value)
         self._ctx.redactor.count = counted
         return clean
-
-
-async def _within_deadline(ctx: Context, running: Any) -> object:
-    # executors watch the deadline too and say what they have so far; this is for those that wait on something else
-    async with asyncio.timeout(ctx.remaining()):
-        return await running
 
 
 def _fitting(recorded: dict[str, Any]) -> dict[str, Any]:

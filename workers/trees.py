@@ -69,15 +69,16 @@ def terminate(members: Iterable[Member]) -> int:
 
 
 def kill_all(find: Callable[[], set[Member]], *, give_up_s: float = 3.0) -> int:
-    """SIGKILL what `find` finds until it finds nothing. Returns how many processes that were.
+    """SIGKILL what `find` finds until it finds nothing, at most for `give_up_s`. Returns how many processes that were.
 
-    Everything is stopped before anything is killed: a tree that forks faster than it is listed cannot run ahead.
+    Everything is stopped before anything is killed, so that what forks while it is listed does not get away. Processes
+    that double faster than they can be listed are beyond this; a limit on processes (cgroup) is the answer to those.
     """
     killed: set[Member] = set()
     pause, give_up = _PAUSE_FIRST_S, time.monotonic() + give_up_s
     while members := find():
         frozen: set[Member] = set()
-        while new := members - frozen:
+        while (new := members - frozen) and time.monotonic() < give_up:
             for member in new:
                 _send(member, signal.SIGSTOP)
             frozen |= new

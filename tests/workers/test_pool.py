@@ -93,7 +93,9 @@ def test_a_job_that_kills_its_worker_three_times_is_poison(make_chain):
 def test_a_time_out_ends_the_whole_tree_and_keeps_what_was_printed(make_chain):
     chain = make_chain()
     daemon = chain.home.folder / "daemon"
-    key = chain.bash(f"trap '' TERM; {DAEMON.format(file=daemon)}; echo so far; while :; do sleep 0.1; done", timeout_s=1)
+    key = chain.bash(
+        f"trap '' TERM; {DAEMON.format(file=daemon)}; echo so far; while :; do sleep 0.1; done", timeout_s=1
+    )
     result = chain.result(key, within=6)
     assert result["status"] == "error"
     assert result["exitCode"] == -1
@@ -233,7 +235,9 @@ def test_what_others_put_into_redis_is_dropped_and_hurts_nobody(make_chain):
             "no-pickle": b"\x00\xff",
         }
         for job_id, data in payloads.items():
-            client.hset(f"rq:job:{job_id}", mapping={"data": data, "created_at": now, "origin": "easyalert", "status": "queued"})
+            client.hset(
+                f"rq:job:{job_id}", mapping={"data": data, "created_at": now, "origin": "easyalert", "status": "queued"}
+            )
             client.rpush(queue.key, job_id)
         client.rpush(queue.key, "missing", b"\xff\xfe", "x" * 5000)
         client.set("rq:job:wrong-type", "text")
