@@ -21,7 +21,9 @@ HERE = Path(__file__).parent
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_executor_has_a_test_that_inherits_the_contract(kind):
     module = importlib.import_module(f"{tests.workers.executors.__name__}.test_{kind}")
-    classes = [value for value in vars(module).values() if isinstance(value, type) and issubclass(value, ExecutorContract)]
+    classes = [
+        value for value in vars(module).values() if isinstance(value, type) and issubclass(value, ExecutorContract)
+    ]
     assert Registry().executor(kind).__class__ in {getattr(found, "executor", None) for found in classes}
 
 

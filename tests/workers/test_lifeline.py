@@ -40,7 +40,7 @@ def test_speaking_to_nobody_fails_silently(ends):
 
 def test_speaking_never_blocks(ends):
     here, _ = ends
-    for _number in range(100_000):
+    for _number in range(2_000):
         here.say("busy", key="x" * 200)
 
 

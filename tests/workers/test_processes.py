@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -101,6 +102,6 @@ def test_no_descriptor_of_the_worker_reaches_the_program(ctx, tmp_path):
 
 
 def test_nothing_stays_open(ctx):
-    before = set(os.listdir("/proc/self/fd"))
+    before = {entry.name for entry in Path("/proc/self/fd").iterdir()}
     run_process(ctx, ["true"], env=ENV)
-    assert set(os.listdir("/proc/self/fd")) == before
+    assert {entry.name for entry in Path("/proc/self/fd").iterdir()} == before

@@ -83,16 +83,20 @@ def test_an_unknown_action_is_refused():
 
 @pytest.mark.parametrize(
     ("text", "parts"),
-    [("ssh.executeCommand", ("ssh", "executeCommand")), ("a.b.c", ("a", "b.c")), ("plain", ("plain", "plain")), ("", ("", "")), (".x", ("", "x"))],
+    [
+        ("ssh.executeCommand", ("ssh", "executeCommand")),
+        ("a.b.c", ("a", "b.c")),
+        ("plain", ("plain", "plain")),
+        ("", ("", "")),
+        (".x", ("", "x")),
+    ],
 )
 def test_actions_are_split_at_the_first_dot(text, parts):
     assert split_action(text) == parts
 
 
 def test_closing_closes_all_even_when_one_fails(installed, caplog):
-    registry = Registry(
-        foreign={**foreign("grumpy", "third_party:Grumpy"), **foreign("pager", "third_party:Pager")}
-    )
+    registry = Registry(foreign={**foreign("grumpy", "third_party:Grumpy"), **foreign("pager", "third_party:Pager")})
     registry.executor("grumpy")
     registry.executor("pager")
     asyncio.run(registry.close())

@@ -53,14 +53,14 @@ def test_a_family_is_found_by_descent(family):
 
 
 def test_orphans_are_children_nobody_knows(family):
-    process, (parent, child, daemon) = family
+    _, (parent, child, daemon) = family
     found = {member.pid for member in trees.orphans([parent])}
     assert daemon in found
     assert not {parent, child} & found
 
 
 def test_a_family_is_found_by_its_mark(family):
-    _, pids = family
+    pids = family[1]
     assert set(pids) <= {member.pid for member in trees.marked("job_1@agent")}
     assert set(pids) <= {member.pid for member in trees.marked("@agent")}
     assert trees.marked("job_1@other") == set()

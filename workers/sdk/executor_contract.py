@@ -4,7 +4,7 @@
 
     class TestGreeter(ExecutorContract):
         executor = Greeter
-        samples = {"hello": {"name": "Ada"}}
+        samples: ClassVar = {"hello": {"name": "Ada"}}
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ import shutil
 import sys
 import time
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -24,7 +25,7 @@ def harness(tmp_path):
 
 class TestContract(ExecutorContract):
     executor = Script
-    samples = {
+    samples: ClassVar = {
         "bash": {"script": "exit 7", "env": {"A": "b"}},
         "python": {"script": "print(1)", "args": ["x"]},
         "powershell": {"script": "exit 0"},
