@@ -18,6 +18,8 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from easyalert.errors import ControlPlaneError, RateLimited, Refused, Unauthorized
+from easyalert.journal import JobRow
+from easyalert.journal.rows import OUTBOX
 from easyalert.protocol import features
 from easyalert.protocol.messages import ResultsData
 from easyalert.runtime import Backoff
@@ -36,6 +38,7 @@ _BATCH_BYTES: Final = 1_000_000
 _PERMANENT: Final = frozenset({400, 413, 422})
 _DEFER_FIRST_S: Final = 2.0
 _DEFER_CAP_S: Final = 15.0
+_DEFERRED_MAX: Final = 20
 
 
 class Reporter:
@@ -56,6 +59,7 @@ class Reporter:
         self._width = _BATCH
         self._deferred: dict[str, tuple[Backoff, float]] = {}
         """Rows that failed alone: their pauses, and when they may be tried again (loop time)."""
+        self._tried_again = False
         self._delivered: set[str] = set()
         """Answered for, but not yet marked so in the journal: never sent again by this process."""
 
@@ -75,18 +79,39 @@ class Reporter:
             if batch:
                 await self._deliver(batch, self._session.current)
             else:
-                await self._end.wait(_DEFER_FIRST_S if self._deferred else _LOOK_S, self._finished)
+                await self._end.wait(self._until_due(), self._finished)
 
     def _next_batch(self, registration: Registration) -> list[Report]:
+        """What to send now: rows that have not failed first, then one that has and is due again, by turns."""
         receipts = registration.has(features.RECEIPTS)
-        now = asyncio.get_running_loop().time()
-        resting = {key for key, (_, due) in self._deferred.items() if due > now}
+        due = self._due()
+        if due is not None and not self._tried_again:
+            self._tried_again = True
+            return self._reports([due], receipts=receipts)
         width = min(self._width, _BATCH if receipts else _PLAIN_BATCH)
+        rows = self._journal.unreported(width + len(self._deferred))
+        fresh = [row for row in rows if row.key not in self._deferred][:width]
+        self._tried_again = False
+        return self._reports(fresh or ([] if due is None else [due]), receipts=receipts)
+
+    def _due(self) -> JobRow | None:
+        now = asyncio.get_running_loop().time()
+        for key, (_, again) in list(self._deferred.items()):
+            if again <= now:
+                row = self._journal.get(key)
+                if row is not None and row.state in OUTBOX:
+                    return row
+                del self._deferred[key]
+        return None
+
+    def _until_due(self) -> float:
+        now = asyncio.get_running_loop().time()
+        return max(0.0, min([_LOOK_S, *(again - now for _, again in self._deferred.values())]))
+
+    def _reports(self, rows: Sequence[JobRow], *, receipts: bool) -> list[Report]:
         batch: list[Report] = []
         size = 0
-        for row in self._journal.unreported(width + len(resting)):
-            if row.key in resting or len(batch) >= width:
-                continue
+        for row in rows:
             report = report_of(row, receipts=receipts)
             if report is None:
                 self._journal.mark_rejected(row.key, "the result cannot be written as JSON")
@@ -142,8 +167,10 @@ class Reporter:
         await self._end.wait(max(self._backoff.next(), asked))
 
     def _defer(self, report: Report) -> None:
-        pauses, _ = self._deferred.get(report.row.key, (Backoff(_DEFER_FIRST_S, _DEFER_CAP_S), 0.0))
+        pauses, _ = self._deferred.pop(report.row.key, (Backoff(_DEFER_FIRST_S, _DEFER_CAP_S), 0.0))
         self._deferred[report.row.key] = (pauses, asyncio.get_running_loop().time() + pauses.next())
+        if len(self._deferred) > _DEFERRED_MAX:  # so many: it is the control plane, not these results
+            del self._deferred[next(iter(self._deferred))]
 
     def _settle(self, reports: Sequence[Report], answer: ResultsData | None) -> None:
         if answer is None:
