@@ -8,14 +8,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from easyalert.hardening import die_with_parent
+from easyalert.hardening import follow_supervisor
 
 QUICK_EXITS: Final = 2
 """After so many starts within the window below, what is on disk is taken for damaged."""
@@ -27,10 +26,8 @@ def main() -> None:
     run_dir = Path(os.environ["EASYALERT_RUN_DIR"])
     redis_dir = Path(os.environ["EASYALERT_REDIS_DIR"])
     server = os.environ["EASYALERT_REDIS_SERVER"]
-    parent = os.getppid()
     # the server cannot ask for this itself; it lasts over the exec
-    die_with_parent(signal.SIGTERM)
-    if os.getppid() != parent:
+    if not follow_supervisor():
         sys.exit(1)
     if keeps_exiting(run_dir / "redis_starts.json"):
         set_aside(redis_dir)

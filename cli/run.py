@@ -11,6 +11,7 @@ from typing import Final, NoReturn
 
 from cli.preflight import Ready, check
 from easyalert.errors import ConfigurationError
+from easyalert.hardening import SUPERVISOR_PID_VARIABLE
 from easyalert.logs import configure_logging
 from easyalert.runtime import harden, refuse_foreign_packages
 from easyalert.settings import AgentSettings, load_settings
@@ -63,5 +64,6 @@ def environment(settings: AgentSettings, ready: Ready) -> dict[str, str]:
         "EASYALERT_SUPERVISOR_LOG": "debug" if settings.log_level.strip().upper() == "DEBUG" else "info",
         # STATE_DIR may be relative to where the agent was started; its programs must not depend on that
         "STATE_DIR": str(settings.state_dir),
+        SUPERVISOR_PID_VARIABLE: str(os.getpid()),
         "PYTHONUNBUFFERED": "1",
     }

@@ -8,6 +8,8 @@ import resource
 import signal
 from typing import Final
 
+SUPERVISOR_PID_VARIABLE: Final = "EASYALERT_SUPERVISOR_PID"
+
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_DUMPABLE: Final = 4
 _PR_SET_CHILD_SUBREAPER: Final = 36
@@ -28,6 +30,18 @@ def die_with_parent(signal_number: int = signal.SIGTERM) -> None:
     Lasts over an exec, is undone by a fork.
     """
     _prctl(_PR_SET_PDEATHSIG, signal_number)
+
+
+def follow_supervisor() -> bool:
+    """Have SIGTERM sent to this process when its supervisor dies. False: it is dead already.
+
+    The supervisor's pid comes from its environment variable: it may have died while this process was still importing,
+    and the parent is somebody else by now.
+    """
+    named = os.environ.get(SUPERVISOR_PID_VARIABLE, "")
+    expected = int(named) if named.isdecimal() else os.getppid()
+    die_with_parent(signal.SIGTERM)
+    return os.getppid() == expected
 
 
 def become_subreaper() -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 
 from easyalert.errors import ConfigurationError
+from easyalert.hardening import follow_supervisor, harden
 from easyalert.logs import configure_logging
-from easyalert.runtime import EXIT_CONFIGURATION, die_with_parent, harden
+from easyalert.runtime import EXIT_CONFIGURATION, EXIT_FAILURE
 from easyalert.settings import AgentSettings, load_settings
 
 
@@ -18,10 +18,8 @@ def begin(program: str) -> AgentSettings:
     Exits with EXIT_CONFIGURATION and one sentence on stderr when a setting is wrong.
     """
     harden()
-    parent = os.getppid()
-    die_with_parent(signal.SIGTERM)
-    if os.getppid() != parent:  # it died before the request to be told
-        sys.exit(EXIT_CONFIGURATION)
+    if not follow_supervisor():
+        sys.exit(EXIT_FAILURE)
     try:
         settings = load_settings()
     except ConfigurationError as error:

@@ -48,3 +48,17 @@ def test_a_subreaper_inherits_double_forked_daemons():
 def test_a_refused_prctl_is_an_os_error():
     with pytest.raises(OSError, match="Invalid argument"):
         hardening._prctl(-1, 0)
+
+
+@pytest.mark.parametrize(("named", "alive"), [("", True), ("parent", True), ("1", False), ("nonsense", True)])
+def test_a_supervisor_that_is_gone_already_is_noticed(named, alive):
+    code = (
+        "import os, sys\n"
+        f"named = {named!r}\n"
+        "os.environ['EASYALERT_SUPERVISOR_PID'] = str(os.getpid()) if named == 'parent' else named\n"
+        "from easyalert.hardening import follow_supervisor\n"
+        "if os.fork() == 0:\n"
+        "    os.write(1, str(follow_supervisor()).encode()); os._exit(0)\n"
+        "os.wait()"
+    )
+    assert in_python(code).stdout == str(alive)
