@@ -1,4 +1,4 @@
-from __future__ import annotations
+from pathlib import Path
 
 import pytest
 
@@ -6,56 +6,96 @@ from easyalert.errors import CredentialError, WrongKey
 from workers.sdk import Context
 
 
-def context(tmp_path, **fields):
-    return Context(**{"job_id": "job_1", "action_type": "odd.x", "connection_id": "web", "params": {}, "timeout_s": 30,
-                      "tmp_dir": tmp_path, "mark": "job_1@x", **fields})  # fmt: skip
+class Clock:
+    now = 100.0
+
+    def __call__(self):
+        return self.now
 
 
-def test_the_deadline_is_the_time_limit_from_now(tmp_path):
-    now = [100.0]
-    ctx = context(tmp_path, clock=lambda: now[0])
-    assert ctx.remaining() == 30
+def context(**changes):
+    fields = {
+        "job_id": "job_1",
+        "action_type": "ssh.executeCommand",
+        "connection_id": "conn-web-01",
+        "params": {"command": "secret-in-params"},
+        "timeout_s": 60,
+        "tmp_dir": Path("/nowhere"),
+        "mark": "mark-1",
+    }
+    return Context(**{**fields, **changes})
+
+
+def test_the_deadline_runs_from_construction():
+    clock = Clock()
+    ctx = context(clock=clock)
+    assert (ctx.remaining(), ctx.stopped()) == (60.0, None)
+    clock.now += 59.9
     assert ctx.stopped() is None
-    now[0] = 130.0
-    assert ctx.remaining() == 0
-    assert ctx.stopped() == "timed_out"
-    now[0] = 500.0
-    assert ctx.remaining() == 0
+    clock.now += 0.1
+    assert (ctx.remaining(), ctx.stopped()) == (0.0, "timed_out")
+    clock.now += 10
+    assert ctx.remaining() == 0.0
 
 
-def test_a_cancelled_job_is_cancelled_even_when_it_is_late_too(tmp_path):
-    assert context(tmp_path, cancelled=lambda: True, clock=lambda: 9e9, deadline=1.0).stopped() == "cancelled"
+def test_a_given_deadline_is_kept():
+    assert context(clock=Clock(), deadline=105.0).remaining() == 5.0
 
 
-def test_a_credential_is_read_once_and_redacted_from_then_on(tmp_path):
-    reads = []
+def test_cancelling_is_seen_and_comes_first():
+    clock, cancelled = Clock(), []
+    ctx = context(clock=clock, cancelled=lambda: bool(cancelled))
+    assert ctx.stopped() is None
+    cancelled.append(True)
+    clock.now += 100
+    assert ctx.stopped() == "cancelled"
+
+
+def test_the_credential_is_read_once_and_redacted_from_then_on():
+    asked = []
 
     def read(connection_id):
-        reads.append(connection_id)
-        return {"password": "correct-horse"}
+        asked.append(connection_id)
+        return {"username": "deploy", "nested": {"password": "hunter2-secret"}}
 
-    ctx = context(tmp_path, read_credential=read, known_secrets=("agent-secret",))
-    assert ctx.redactor.text("correct-horse agent-secret") == "correct-horse [REDACTED]"
-    assert ctx.credential() == ctx.require_credential() == {"password": "correct-horse"}
-    assert reads == ["web"]
-    assert ctx.redactor.text("correct-horse agent-secret") == "[REDACTED] [REDACTED]"
+    ctx = context(read_credential=read, known_secrets=("the-agents-own-key",))
+    assert ctx.redactor.text("hunter2-secret the-agents-own-key") == "hunter2-secret [REDACTED]"
+    assert ctx.credential()["username"] == "deploy"
+    assert ctx.require_credential() is ctx.credential()
+    assert asked == ["conn-web-01"]
+    assert ctx.redactor.text("hunter2-secret the-agents-own-key") == "[REDACTED] [REDACTED]"
 
 
-def test_without_a_connection_nothing_is_read(tmp_path):
-    ctx = context(tmp_path, connection_id=None, read_credential=lambda _: pytest.fail("read"))
+def test_a_job_without_a_connection_reads_nothing():
+    ctx = context(connection_id=None, read_credential=lambda _: pytest.fail("asked the vault"))
     assert ctx.credential() is None
-    with pytest.raises(CredentialError, match=r"odd\.x needs a connectionId"):
+    with pytest.raises(CredentialError, match=r"ssh\.executeCommand needs a connectionId"):
         ctx.require_credential()
 
 
-def test_a_missing_credential_names_the_connection_and_what_adds_it(tmp_path):
-    with pytest.raises(CredentialError, match=r"'web'.*PUT /connections"):
-        context(tmp_path).require_credential()
+def test_a_missing_credential_names_the_connection_and_the_way_to_add_it():
+    with pytest.raises(CredentialError, match="connection 'conn-web-01'; deliver it"):
+        context().require_credential()
 
 
-def test_a_vault_that_fails_says_so_itself(tmp_path):
+def test_a_vault_that_cannot_be_read_is_asked_again():
+    answers = [WrongKey("the key does not open it"), {"token": "secret-token"}]
+
     def read(_):
-        raise WrongKey("locked")
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
+    ctx = context(read_credential=read)
     with pytest.raises(WrongKey):
-        context(tmp_path, read_credential=read).credential()
+        ctx.credential()
+    assert ctx.credential() == {"token": "secret-token"}
+
+
+def test_its_text_shows_no_secret():
+    ctx = context(read_credential=lambda _: {"password": "hunter2-secret"}, known_secrets=("the-agents-own-key",))
+    ctx.credential()
+    shown = f"{ctx!r} {ctx}"
+    assert "job_1" in shown
+    assert not any(secret in shown for secret in ("hunter2", "agents-own-key", "secret-in-params"))
