@@ -35,6 +35,8 @@ def main() -> int:
     options.first = True
     options.test = False
     supervisord.go(options)
+    signal.set_wakeup_fd(-1)
+    options.poller.close_wakeup()
     options.close_httpservers()
     options.close_logger()
     output.wait_for(relays)
@@ -63,6 +65,11 @@ class PromptPoller(PollPoller):
             readable.remove(self._wake_reading)
             os.read(self._wake_reading, 4096)
         return readable, writable
+
+    def close_wakeup(self) -> None:
+        """Close what a signal is announced through; after `signal.set_wakeup_fd(-1)`."""
+        os.close(self._wake_reading)
+        os.close(self._wake_writing)
 
 
 class PromptOptions(ServerOptions):

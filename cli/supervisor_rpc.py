@@ -7,6 +7,7 @@ import socket
 import xmlrpc.client
 from pathlib import Path
 from typing import Any, Final
+from xml.parsers.expat import ExpatError
 
 _PATIENCE_S: Final = 2.0
 
@@ -42,6 +43,6 @@ def process_table(path: Path) -> list[dict[str, Any]] | None:
     try:
         with xmlrpc.client.ServerProxy("http://localhost/RPC2", transport=_UnixTransport(path)) as proxy:
             answer: Any = proxy.supervisor.getAllProcessInfo()
-    except (OSError, http.client.HTTPException, xmlrpc.client.Error):
+    except (OSError, http.client.HTTPException, xmlrpc.client.Error, ExpatError):
         return None
     return [dict(row) for row in answer]

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import pytest
+
+from cli.diagnosis import hints, problems
+from cli.looking import UNSET_URL
+
+
+@pytest.fixture
+def settings(settings_of, tmp_path):
+    return settings_of(tmp_path)
+
+
+def healthy(**changes):
+    return {
+        "running": True,
+        "agentId": "agt_1",
+        "paused": None,
+        "controlPlane": {"state": "ok", "lastError": None},
+        "programs": [{"name": "poller", "state": "RUNNING"}],
+        "jobs": {"state": "ok", "error": None, "rejected": 0, "undelivered": 0},
+        "redis": {"state": "ok"},
+        "vault": {"state": "ok", "error": None},
+        **changes,
+    }
+
+
+def test_a_healthy_agent_has_none(settings):
+    assert problems(settings, healthy()) == []
+    assert hints(healthy()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence", "command"),
+    [
+        ({"programs": []}, "supervisord does not answer", "journalctl"),
+        ({"programs": [{"name": "workers", "state": "FATAL"}]}, "workers does not run (FATAL)", "journalctl"),
+        ({"programs": [{"name": "workers", "state": "STARTING"}]}, "workers is starting", "easyalert-agent status"),
+        (
+            {"agentId": None, "controlPlane": {"state": "unreachable", "lastError": "HTTP 401"}},
+            "not registered with the control plane yet: HTTP 401",
+            "AGENT_API_KEY",
+        ),
+        ({"controlPlane": {"state": "unreachable", "lastError": None}}, "has not answered lately", "curl"),
+        ({"paused": "the disk is full"}, "no new jobs are taken: the disk is full", "df -h"),
+        ({"redis": {"state": "unavailable"}}, "Redis does not answer", "journalctl"),
+        ({"jobs": {"state": "unavailable", "error": "damaged"}}, "damaged", "journalctl"),
+        ({"vault": {"state": "locked", "error": "wrong key"}}, "wrong key", "vault.json"),
+    ],
+)
+def test_each_problem_says_what_to_run_next(settings, changes, sentence, command):
+    (found,) = problems(settings, healthy(**changes))
+    assert sentence in found["sentence"]
+    assert command in found["next"]
+
+
+def test_without_a_url_nobody_is_told_to_ask_the_stand_in(settings_of, tmp_path):
+    settings = settings_of(tmp_path, agent_api_url=UNSET_URL)
+    (found,) = problems(settings, healthy(agentId=None))
+    assert UNSET_URL not in found["next"]
+    assert "AGENT_API_URL" in found["next"]
+
+
+def test_hints_degrade_nothing():
+    state = healthy(jobs={"state": "ok", "rejected": 2, "undelivered": 3}, running=False)
+    assert [hint["next"] for hint in hints(state)] == ["easyalert-agent jobs --rejected", "easyalert-agent run"]
