@@ -36,7 +36,15 @@ def create_app(runtime: Runtime, *, version: str = "0") -> FastAPI:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     # No documentation pages: they would load scripts from elsewhere. /openapi.json stays.
-    app = FastAPI(title="EasyAlert control plane", version=version, docs_url=None, redoc_url=None, lifespan=lifespan)
+    app = FastAPI(
+        title="EasyAlert control plane",
+        version=version,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+        # A redirect is a failure to an agent (contract 1.1).
+        redirect_slashes=False,
+    )
     app.state.runtime = runtime
     app.add_middleware(BodyLimit)
     install_error_handlers(app)

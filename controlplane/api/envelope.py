@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from controlplane.models.engine import StorageError
 from controlplane.services import errors
@@ -49,7 +50,7 @@ def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(StorageError, _storage_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(Exception, _unexpected)
+    app.add_middleware(_LastResort)
 
 
 def _service_error(_request: Request, error: Exception) -> JSONResponse:
@@ -93,6 +94,26 @@ def _http_error(_request: Request, error: Exception) -> JSONResponse:
     return failure(error.status_code, phrase.lower().replace(" ", "_"), sentence, dict(error.headers or {}))
 
 
-def _unexpected(request: Request, error: Exception) -> JSONResponse:
-    logger.error("unexpected error in %s %s: %s", request.method, request.url.path, type(error).__name__)
-    return failure(500, "internal_error", "the control plane failed on this request; its log says why. Try again")
+class _LastResort:
+    """Answers what nobody foresaw. Starlette's own last resort raises the error again, which costs the connection."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        begun = False
+
+        async def watched(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except Exception:
+            if begun or scope["type"] != "http":
+                raise
+            logger.exception("unexpected error in %s %s", scope["method"], scope["path"])
+            sentence = "the control plane failed on this request; its log says why. Try again"
+            await failure(500, "internal_error", sentence)(scope, receive, send)

@@ -6,11 +6,14 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from sqlalchemy import event
 
+from controlplane.clock import SystemClock
 from controlplane.models.engine import Database
 from controlplane.models.migrate import migrate
+from tests.controlplane.live import LiveService
 from tests.controlplane.world import World
 
 
@@ -38,3 +41,25 @@ def database(migrated_file: Path, tmp_path: Path) -> Iterator[Database]:
 @pytest.fixture
 def world(database: Database) -> World:
     return World(database)
+
+
+@pytest.fixture
+def service(database: Database) -> Iterator[LiveService]:
+    """A control plane on a real socket, at a clock that stands still until it is moved."""
+    found = LiveService(database)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def http(service: LiveService) -> httpx.Client:
+    """A client of `service`, without any credential."""
+    return service.client()
+
+
+@pytest.fixture
+def live(database: Database) -> Iterator[LiveService]:
+    """A control plane on a real socket, with the real clock."""
+    found = LiveService(database, SystemClock())
+    yield found
+    found.close()

@@ -1,0 +1,70 @@
+"""What ends by time, in a running server."""
+
+import asyncio
+
+import pytest
+
+from controlplane.api.janitor import HOUSEKEEPING_S, Janitor
+from controlplane.services import sweep
+from controlplane.services.lifecycle import LEASE_S
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.system
+
+
+def test_a_lease_that_ends_hands_the_job_to_another_poll(service):
+    agent, other = service.agent(), service.agent()
+    job = service.submit(poolId="default")
+    service.clock.sleep(3)
+    agent.poll()
+    service.clock.sleep(LEASE_S)
+    other.heartbeat()
+    (wire,) = eventually(lambda: other.poll(wait=5), what="the second hand-out")
+    assert (wire["jobId"], wire["attempt"]) == (job, 2)
+
+
+def test_credentials_leave_the_files_of_a_running_server(service):
+    agent = service.agent()
+    params = {"connectionId": "c", "credentials": {"password": "s3cret-canary"}}
+    service.submit("system.storeCredential", params=params)
+    (wire,) = agent.poll()
+    file = service.database.file
+
+    def held():
+        files = [p for p in file.parent.iterdir() if p.name.startswith(file.name)]
+        return any(b"s3cret-canary" in p.read_bytes() for p in files)
+
+    assert held()
+    agent.ack(wire)
+    eventually(lambda: not held(), what="the scrubbed database")
+
+
+def test_a_failing_tick_is_tried_again(service, monkeypatch, caplog):
+    janitor = Janitor(service.runtime, tick_s=0.001)
+    calls = []
+
+    async def tick():
+        calls.append(1)
+        if len(calls) < 3:
+            raise ZeroDivisionError
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(janitor, "tick", tick)
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(janitor.run())
+    assert len(calls) == 3
+    assert "trying again" in caplog.text
+
+
+def test_housekeeping_once_an_hour(service, monkeypatch):
+    done = []
+    monkeypatch.setattr(sweep, "housekeeping", lambda _s, now: done.append(now))
+
+    async def run():
+        janitor = Janitor(service.runtime)
+        for _ in range(3):
+            await janitor.tick()
+            service.clock.sleep(HOUSEKEEPING_S / 2)
+
+    asyncio.run(run())
+    assert len(set(done)) == 2, "twice in an hour and a half"
