@@ -246,6 +246,12 @@ def test_a_body_above_1_mib_is_a_413_in_json(running, client):
     assert not running.vault_path.exists()
 
 
+def test_a_client_that_sends_all_of_a_large_body_first_still_gets_its_answer(running):
+    head = f"PUT /connections/a HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: {8 << 20}\r\n\r\n"
+    answer = raw(running.port, head.encode() + b"x" * (8 << 20))
+    assert answer.startswith(b"HTTP/1.1 413 ")
+
+
 def test_a_body_of_exactly_1_mib_passes(client):
     wrap = len(json.dumps({"x": ""}))
     body = json.dumps({"x": "y" * (guard.MAX_BODY_BYTES - wrap)}).encode()

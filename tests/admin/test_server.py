@@ -78,6 +78,20 @@ def test_other_reasons_have_their_sentence(monkeypatch, caplog, number, word):
     assert word in caplog.text
 
 
+def test_nobody_can_forge_where_a_request_comes_from():
+    seen = {}
+
+    async def look(scope, receive, send):
+        seen.update(scope)
+        await hello(scope, receive, send)
+
+    port = free_port()
+    forged = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "https"}
+    with served(look, port), httpx.Client(trust_env=False, headers=forged) as client:
+        client.get(f"http://127.0.0.1:{port}/")
+    assert (seen["client"][0], seen["scheme"]) == ("127.0.0.1", "http")
+
+
 def test_connections_that_idle_do_not_delay_the_end():
     port = free_port()
     with httpx.Client(trust_env=False) as client, socket.socket() as silent:

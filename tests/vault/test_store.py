@@ -426,6 +426,22 @@ def test_readers_in_other_threads_never_meet_a_locked_vault_during_rekeys(store)
     assert failures == []
 
 
+def test_a_reader_overtaken_by_two_rekeys_reads_again(store, monkeypatch):
+    store.put("a", SSH)
+    real = files.read
+    rekeys = ["ea_agent_1", "ea_agent_2"]
+
+    def overtaken(path, **options):
+        # Between the reader's look at its key and at the file.
+        monkeypatch.setattr(files, "read", real)
+        while rekeys:
+            store.rekey(rekeys.pop(0))
+        return real(path, **options)
+
+    monkeypatch.setattr(files, "read", overtaken)
+    assert store.get("a") == SSH
+
+
 def test_with_the_previous_key_a_rotation_without_rekey_is_finished(path, foreign):
     foreign.write({"a": foreign.entry("a", SSH, api_key=PREVIOUS), "b": foreign.entry("b", {}, api_key=PREVIOUS)})
     rotating = vault(path, KEY, PREVIOUS)
@@ -449,6 +465,9 @@ def test_any_write_finishes_a_rotation_on_the_way(path, foreign):
     foreign.write({"a": foreign.entry("a", SSH, api_key=PREVIOUS)})
     vault(path, KEY, PREVIOUS).put("b", {"v": 1})
     assert vault(path).get("a") == SSH
+    written = parse(path.read_bytes())
+    assert written.salt != SALT
+    assert written.counter("generation") == 1
     assert vault(path).get("b") == {"v": 1}
 
 
