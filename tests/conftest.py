@@ -51,3 +51,10 @@ def make_home(short_dir: Path) -> Iterator[Callable[..., AgentHome]]:
     yield make
     for home in homes:
         home.close()
+"""What holds for every test."""
+
+from hypothesis import HealthCheck, settings
+
+# How long one example takes says how busy the machine is, not whether the promise holds; pytest's own limit stays.
+settings.register_profile("easyalert", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("easyalert")
