@@ -298,9 +298,14 @@ def test_a_dead_bookkeeper_is_replaced(make_chain):
     chain = make_chain()
     chain.result(chain.bash("true"))
     with chain.home.redis.client() as client:
-        workers = {worker.pid for worker in Worker.all(queue=agent_queue(client))}
-    children = {int(pid) for pid in (chain.proc / "children").read_text().split()}
-    (bookkeeper,) = children - workers
+        queue = agent_queue(client)
+
+        def not_a_worker() -> list[int]:
+            workers = {worker.pid for worker in Worker.all(queue=queue)}
+            children = {int(pid) for pid in (chain.proc / "children").read_text().split()}
+            return list(children - workers) if len(children - workers) == 1 else []
+
+        (bookkeeper,) = eventually(not_a_worker, what="one child that is no worker")
     os.kill(bookkeeper, signal.SIGKILL)
     eventually(lambda: "another takes over" in chain.pool.log, what="another bookkeeper")
     key = chain.bash("kill -9 $PPID; sleep 5")

@@ -6,6 +6,7 @@ import gzip
 import json
 import logging
 import time
+from typing import ClassVar
 
 import pytest
 
@@ -16,10 +17,25 @@ from tests.support.raw_http import RawHttpServer
 from tests.support.tls import throwaway_authority
 from workers.executors.http import HttpExecutor
 from workers.sdk import Context, envelope
+from workers.sdk.executor_contract import ExecutorContract
+from workers.sdk.harness import Harness
 from workers.sdk.http_body import BODY_MAX_BYTES
 
 OPEN = NetworkPolicy(allow_private=True)
 TOKEN = "t0ken-t0ken-t0ken"
+
+
+class TestContract(ExecutorContract):
+    """What every executor promises. The samples meet a closed port: even that is a result that can be sent."""
+
+    executor = HttpExecutor
+    samples: ClassVar = {
+        "request": {"url": "http://127.0.0.1:1/"},
+        "testConnection": {"baseUrl": "http://127.0.0.1:1/"},
+    }
+
+    def harness(self, tmp_path):
+        return Harness(self.executor(), tmp_path, network_policy=OPEN)
 
 
 def answer(status=200, body=b"", **headers):
