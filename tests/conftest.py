@@ -51,6 +51,8 @@ def make_home(short_dir: Path) -> Iterator[Callable[..., AgentHome]]:
     yield make
     for home in homes:
         home.close()
+
+
 """What holds for every test."""
 
 from hypothesis import HealthCheck, settings
