@@ -8,10 +8,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.agent_home import AgentHome
 from tests.support.plain_server import PlainServer
 from tests.support.redis_server import RedisServer
+
+# How long one example takes says how busy the machine is, not whether the promise holds; pytest's own limit stays.
+settings.register_profile("easyalert", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("easyalert")
 
 
 @pytest.fixture
@@ -51,12 +56,3 @@ def make_home(short_dir: Path) -> Iterator[Callable[..., AgentHome]]:
     yield make
     for home in homes:
         home.close()
-
-
-"""What holds for every test."""
-
-from hypothesis import HealthCheck, settings
-
-# How long one example takes says how busy the machine is, not whether the promise holds; pytest's own limit stays.
-settings.register_profile("easyalert", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("easyalert")
