@@ -1,7 +1,7 @@
 """`python -I -m cli.supervise CONFIG LOCK_FD`: supervisord inside this small process; the end of `easyalert-agent run`.
 
 What is added to supervisord: it looks at signals at once instead of within a second, starts its programs at once, and
-takes SIGHUP (the terminal is gone) for the end instead of a restart.
+takes SIGHUP (the terminal is gone) for the end instead of a restart, and its programs never outlive it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from supervisor.poller import PollPoller
 from supervisor.states import SupervisorStates
 
 from cli import output
-from easyalert.hardening import become_subreaper, harden
+from easyalert.hardening import become_subreaper, follow_supervisor, harden
 
 
 def main() -> int:
@@ -86,6 +86,15 @@ class PromptOptions(ServerOptions):
             super().openhttpservers(supervisord_)
         finally:
             self.logger.level = level
+
+    def setpgrp(self) -> None:
+        """Called by supervisord in each new child, just before its exec: from here on it dies with supervisord.
+
+        The programs ask for the same themselves, but only after a second of imports.
+        """
+        super().setpgrp()
+        if not follow_supervisor():
+            os._exit(1)
 
     def setsignals(self) -> None:
         """Called by supervisord when everything is open."""

@@ -37,14 +37,15 @@ class AgentProcess:
         self.log_path = state_dir.parent / f"{state_dir.name}.log"
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> AgentProcess:
+    def start(self, output: Any = None) -> AgentProcess:
+        """Its output goes to its log, or to `output` (a file or a socket)."""
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 [COMMAND, "run"],
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=output or log,
+                stderr=output or log,
                 cwd=self.state_dir.parent,
                 start_new_session=True,
             )

@@ -141,7 +141,7 @@ class TestPages:
             assert page.http.get(f"/0/view/jobs/{QUEUE}/{registry}/8/asc/1").status_code == 200
         assert page.json("job/job_1")["status"] == "queued"
         for path in ("/0/view/queues", "/0/view/workers", "/0/view/jobs", "/0/view/job/job_1"):
-            assert page.http.get(path).status_code == 200
+            assert page.http.get(path, follow_redirects=True).status_code == 200
 
         for method, path in (
             ("POST", f"/queue/{QUEUE}/queued/empty"),

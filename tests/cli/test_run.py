@@ -143,10 +143,15 @@ class TestLife:
         plain_server.give({"jobId": "job_1", "actionType": "script.bash", "params": {"script": "echo hello"}})
         plain_server.wait_for(lambda: "job_1" in plain_server.results, within=20)
 
-    def test_nothing_survives_supervisords_kill(self, agent_on, plain_server):
+    @pytest.mark.parametrize("moment", ["while they import", "while they run"])
+    def test_nothing_survives_supervisords_kill(self, agent_on, plain_server, moment):
         agent = agent_on(plain_server.url).start()
-        agent.running(*PROGRAMS)
+        if moment == "while they run":
+            agent.running(*PROGRAMS)
+        else:
+            eventually(lambda: agent.log.count("spawned: ") == len(PROGRAMS))
         everything = tree_of(agent.pid)
+        assert len(everything) > len(PROGRAMS)
         agent.process.kill()
         agent.process.wait()
         end = time.monotonic() + 3
@@ -188,6 +193,21 @@ class TestLife:
         assert agent.table()["redis"]["statename"] == "STOPPED"
         plain_server.give({"jobId": "job_1", "actionType": "script.bash", "params": {"script": "echo hello"}})
         plain_server.wait_for(lambda: "job_1" in plain_server.results, within=20)
+
+    def test_under_systemd_where_its_output_is_a_socket(self, agent_on, plain_server):
+        agent = agent_on(plain_server.url)
+        ours, theirs = socket.socketpair()
+        with ours:
+            with theirs:
+                agent.start(output=theirs)
+            agent.running(*PROGRAMS)
+            plain_server.wait_for(lambda: plain_server.of("poll"), within=20)
+            assert agent.stop() == 0
+            ours.settimeout(5)
+            with ours.makefile(errors="replace") as lines:
+                text = lines.read()
+        assert "registered as agt_1" in text
+        assert "stopped: redis" in text.splitlines()[-1]
 
     def test_a_damaged_journal_is_set_aside_and_the_agent_runs(self, agent_on, plain_server):
         agent = agent_on(plain_server.url)
