@@ -48,6 +48,7 @@ class StatusReader:
             "version": __version__,
             "registered": agent_id is not None,
             "agentId": agent_id,
+            "paused": notes["poller"].get("paused"),
             "controlPlane": self._control_plane(),
             "workers": {
                 "registered": workers,

@@ -26,6 +26,7 @@ def test_before_anything_has_started_everything_has_its_place(read, home):
         "version": __version__,
         "registered": False,
         "agentId": None,
+        "paused": None,
         "controlPlane": {"url": "https://x.example", "state": "unreachable", "lastSuccessSecondsAgo": None},
         "workers": {"registered": None, "max": 3, "inFlight": None},
         "redis": {
@@ -58,7 +59,9 @@ def test_with_redis_the_queue_and_its_workers_are_counted(read, home):
 def test_registration_and_figures_come_from_the_journal(read, home):
     with home.journal() as journal:
         journal.leave_note("registration", {"agentId": "agt_7", "features": ["ack"]})
+        journal.leave_note("poller", {"state": "ok", "paused": "the disk is nearly full"})
     found = read()
+    assert found["paused"] == "the disk is nearly full"
     assert (found["registered"], found["agentId"]) == (True, "agt_7")
     assert found["journal"]["state"] == "ok"
     assert {

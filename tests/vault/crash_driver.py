@@ -84,13 +84,15 @@ def kills(path: Path, rounds: str) -> None:
                 loop(path, name)
             os.close(writing)
             writers.append((name, child, reading))
-        time.sleep(chance.uniform(0.01, 0.06))
-        for name, child, reading in writers:
+        # Each has written at least once; what the next moment interrupts is chance.
+        begun = [os.read(reading, 1) for _, _, reading in writers]
+        time.sleep(chance.uniform(0, 0.03))
+        for first, (name, child, reading) in zip(begun, writers, strict=True):
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
             with os.fdopen(reading) as acknowledged:
-                last = acknowledged.read().split("\n")[-2:][0]
-            sys.stdout.write(f"{name} {last or -1}\n")
+                last = (first.decode() + acknowledged.read()).split("\n")[-2]
+            sys.stdout.write(f"{name} {last}\n")
             # Nothing unwritten may be inherited, and so repeated, by the next children.
             sys.stdout.flush()
 

@@ -77,11 +77,10 @@ def test_fifty_kills_in_mid_write_lose_no_acknowledged_credential(tmp_path):
     assert running.returncode == 0
     acknowledged = {name: int(last) for name, last in map(str.split, lines)}
     assert len(acknowledged) == 50
-    assert sum(last >= 0 for last in acknowledged.values()) >= 10, "most must have been writing when they were killed"
     assert reader.check().state == "ok"
     assert reader.get("witness") == {"kept": True}
     for name, last in acknowledged.items():
-        assert last < 0 or reader.get(name)["number"] >= last
+        assert reader.get(name)["number"] >= last
 
 
 def test_eight_processes_lose_no_write_of_one_another(tmp_path):
