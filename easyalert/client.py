@@ -184,11 +184,9 @@ def _model(model: type[M], data: Any) -> M:
 
 
 def _tls(base: str) -> ssl.SSLContext | bool:
-    """The machine's certificate store and certifi's; built once, and only where it is needed (20 ms)."""
+    """The trust of this machine; loaded only where it is needed (tens of ms)."""
     if not base.lower().startswith("https:"):
         return True
-    import certifi  # noqa: PLC0415 - needed for https only
+    from easyalert.netguard.transport import system_trust  # noqa: PLC0415 - needed for https only
 
-    context = ssl.create_default_context()
-    context.load_verify_locations(certifi.where())
-    return context
+    return system_trust()

@@ -46,4 +46,5 @@ async def keep_running(
             condition.problem(part, describe_exception(error))
         finally:
             running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
         await stop.wait(pauses.next())

@@ -160,7 +160,7 @@ class Polling:
                     return []
             else:
                 known = sum(found != "new" for _, found in taken)
-                log.info("took %d jobs (%d known already)", len(taken) - known, known)
+                log.info("took %d jobs%s", len(taken) - known, f", {known} more were known already" if known else "")
                 return taken
 
     async def _idle(self, registration: Registration, *, waited: float, wanted: int) -> None:

@@ -59,7 +59,8 @@ class Registrar:
                     await self._stop.wait(await self._attempt())
             else:
                 await self._stop.wait(_LOOK_S, self._session.wanted)
-                if self._capabilities() != self._told:
+                found = self._capabilities()
+                if found is not None and found != self._told:
                     self._session.renew()
 
     async def _first_capabilities(self) -> None:

@@ -18,11 +18,13 @@ from easyalert.errors import (
     Unauthorized,
     Unreachable,
 )
+from easyalert.netguard.transport import system_trust
 from easyalert.protocol.messages import HeartbeatRequest, RegisterRequest, SystemMetrics
 from easyalert.settings import AgentSettings
 from tests.support.faults import Answer, Cut, Slow, Status, too_many_requests
 from tests.support.plain_server import PlainServer
 from tests.support.ports import free_port
+from tests.support.tls import throwaway_authority
 
 REGISTER = RegisterRequest(hostname="h", agent_name="ä", version="1", platform="Linux", architecture="x86_64")
 BEAT = HeartbeatRequest(
@@ -253,3 +255,38 @@ def test_encode_refuses_what_is_not_json(document):
 
 def test_encode_is_compact_utf8():
     assert encode({"ä": [1, None]}) == '{"ä":[1,null]}'.encode()
+
+
+@pytest.fixture
+def authority(tmp_path):
+    return throwaway_authority(tmp_path, "localhost")
+
+
+@pytest.fixture
+def tls_server(authority):
+    server = PlainServer(tls=authority.server_context())
+    server.host = "localhost"
+    system_trust.cache_clear()
+    yield server
+    system_trust.cache_clear()
+    server.close()
+
+
+def test_https_trusts_what_the_machine_trusts(tls_server, authority, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.root))
+    assert ask(tls_server.url, poll) == []
+    assert tls_server.violations == []
+
+
+def test_https_refuses_a_certificate_nobody_vouches_for(tls_server):
+    with pytest.raises(Unreachable, match="certificate"):
+        ask(tls_server.url, poll)
+    assert tls_server.seen == []
+
+
+def test_https_refuses_another_hosts_certificate(tls_server, authority, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.root))
+    tls_server.host = "127.0.0.1"
+    with pytest.raises(Unreachable, match="certificate"):
+        ask(tls_server.url, poll)
+    assert tls_server.seen == []

@@ -164,3 +164,15 @@ def test_the_stop_ends_a_registration_under_way(drive, plain_server):
         await rig.until(task.done, within=0.5)
 
     drive(plain_server, scenario)
+
+
+def test_a_list_that_vanishes_for_a_moment_is_not_told_as_nothing(drive, plain_server):
+    async def scenario(rig):
+        rig.journal.leave_note("capabilities", ["http"])
+        rig.start(registrar(rig))
+        await rig.until(rig.session.ready.is_set)
+        rig.journal.leave_note("capabilities", None)
+        await rig.parts.stop.wait(0.15)
+        assert len(registrations(plain_server)) == 1
+
+    drive(plain_server, scenario)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import threading
 import time
 from collections import deque
@@ -48,7 +49,14 @@ class Seen:
 class PlainServer:
     """Runs from construction to `close`."""
 
-    def __init__(self, *, api_key: str = "ea_agent_of_the_tests", prefix: str = "", agent_id: str = "agt_1") -> None:
+    def __init__(
+        self,
+        *,
+        api_key: str = "ea_agent_of_the_tests",
+        prefix: str = "",
+        agent_id: str = "agt_1",
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.api_key = api_key
         self.agent_id = agent_id
         self.max_body_bytes: int | None = None
@@ -61,6 +69,7 @@ class PlainServer:
         self.heartbeats: list[dict[str, Any]] = []
         self.violations: list[str] = []
         self.prefix = prefix
+        self.host = "127.0.0.1"
         self.changed = threading.Condition()
         self.closing = threading.Event()
         self.waiting: deque[Any] = deque()
@@ -68,6 +77,9 @@ class PlainServer:
         self._always: dict[str, Fault] = {}
         self._server = _Listener(("127.0.0.1", 0), _Handler)
         self._server.owner = self
+        self._scheme = "http" if tls is None else "https"
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         self._thread.start()
 
@@ -76,7 +88,7 @@ class PlainServer:
     @property
     def url(self) -> str:
         """For AGENT_API_URL."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}{self.prefix}"
+        return f"{self._scheme}://{self.host}:{self._server.server_address[1]}{self.prefix}"
 
     def give(self, *entries: Any) -> None:
         """Hand these entries out, all in the answer to the next poll; they may be malformed."""
