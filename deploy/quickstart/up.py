@@ -38,7 +38,7 @@ class Start:
         self._controlplane: Program | None = None
         self._agent: Program | None = None
         self.operator = Operator(self.url)
-        self.agent_id = ""
+        self._identity: first_start.AgentIdentity | None = None
 
     def controlplane(self) -> None:
         """Start it and wait until it answers."""
@@ -55,20 +55,31 @@ class Start:
         self._await(self.operator.healthy, "the control plane", "answer")
         self.home.port.write_text(str(self.port))
 
-    def agent(self) -> bool:
-        """Make its identity if there is none, start it, wait until it is online. True on the first start."""
-        self.operator = Operator(self.url, first_start.operator_token(self.home, self._controlplane_env()))
-        who, fresh = first_start.agent_identity(self.home, self._controlplane_env())
-        self.agent_id = who.id
+    def make_agent(self) -> bool:
+        """Make token, agent and key if there are none. True when the agent is new. After `controlplane`."""
+        environment = self._controlplane_env()
+        self.operator = Operator(self.url, first_start.operator_token(self.home, environment))
+        self._identity, fresh = first_start.agent_identity(self.home, environment)
+        return fresh
+
+    @property
+    def agent_id(self) -> str:
+        """Of the agent; after `make_agent`."""
+        assert self._identity is not None  # noqa: S101 - the order of the steps is the caller's
+        return self._identity.id
+
+    def agent(self) -> None:
+        """Start it and wait until it is online. After `make_agent`."""
+        assert self._identity is not None  # noqa: S101 - as above
         settings = {
             "AGENT_API_URL": self.url,
-            "AGENT_API_KEY": who.key,
-            "AGENT_NAME": who.name,
+            "AGENT_API_KEY": self._identity.key,
+            "AGENT_NAME": self._identity.name,
             "STATE_DIR": str(self.home.agent_dir),
             "ADMIN_PORT": str(choose_port(None, USUAL_ADMIN_PORT)),
         }
         self.home.write_secret(self.home.agent_env, environment_file(settings))
-        began = self.operator.agent(self.agent_id)["registeredAt"]
+        before = self.operator.agent(self.agent_id)["registeredAt"]
         self._agent = Program(
             "agent",
             command("easyalert-agent", "run"),
@@ -77,8 +88,7 @@ class Start:
             cwd=self.home.path,
         )
         self._record()
-        self._await(lambda: self._registered_since(began), "the agent", "come online")
-        return fresh
+        self._await(lambda: self._registered_since(before), "the agent", "come online")
 
     def watch(self) -> None:
         """Live status until it is time to stop. Raises QuickstartError when a program ends by itself."""
@@ -186,7 +196,8 @@ def _begin(start: Start) -> None:
     start.controlplane()
     say(f"  control plane   {start.url}   ready after {time.monotonic() - began:.1f} s")
     began = time.monotonic()
-    fresh = start.agent()
+    fresh = start.make_agent()
+    start.agent()
     say(f"  agent           {start.agent_id}   online after {time.monotonic() - began:.1f} s")
     say("\nSample jobs through all of it, each from submission to its result:\n")
     say(report.sample(sample.run(start.operator, start.agent_id, store=fresh)))
