@@ -27,6 +27,10 @@ class Operator:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close its connections."""
         self._http.close()
 
     def healthy(self) -> bool:
@@ -45,6 +49,11 @@ class Operator:
         """Jobs nobody has taken yet, this agent's own and its pool's; counted up to 100."""
         found: list[dict[str, Any]] = self._ask("GET", "/api/v1/jobs", params={"status": "pending", "limit": 100})
         return sum(job.get("targetAgentId") in (None, agent_id) for job in found)
+
+    def history(self) -> list[dict[str, Any]]:
+        """The latest jobs, newest first."""
+        found: list[dict[str, Any]] = self._ask("GET", "/api/v1/jobs")
+        return found
 
     def submit(self, action: str, agent_id: str, params: dict[str, Any], connection_id: str | None = None) -> str:
         """Queue a job for one agent; its id."""

@@ -58,6 +58,7 @@ class Start:
     def make_agent(self) -> bool:
         """Make token, agent and key if there are none. True when the agent is new. After `controlplane`."""
         environment = self._controlplane_env()
+        self.operator.close()
         self.operator = Operator(self.url, first_start.operator_token(self.home, environment))
         self._identity, fresh = first_start.agent_identity(self.home, environment)
         return fresh
@@ -110,9 +111,11 @@ class Start:
     def detach(self) -> None:
         """Leave it running without this process."""
         self._record(detached=True)
+        self.operator.close()
 
     def stop_everything(self) -> None:
         """The agent first: it finishes its jobs and reports them to a control plane that is still there."""
+        self.operator.close()
         stop_all(
             self._agent.identity if self._agent is not None and self._agent.running else None,
             self._controlplane.identity if self._controlplane is not None and self._controlplane.running else None,
