@@ -57,8 +57,12 @@ class Program:
     def stop(self, within: float) -> bool:
         """SIGTERM, wait, SIGKILL. Whether it ended in time."""
         in_time = stop(self.identity, within)
-        self._process.wait()
+        self.reap()
         return in_time
+
+    def reap(self) -> None:
+        """Take note of its end, once it was stopped by way of its identity."""
+        self._process.wait(timeout=5)
 
     def _last_words(self) -> str:
         try:

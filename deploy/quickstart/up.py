@@ -116,11 +116,16 @@ class Start:
     def stop_everything(self) -> None:
         """The agent first: it finishes its jobs and reports them to a control plane that is still there."""
         self.operator.close()
-        stop_all(
-            self._agent.identity if self._agent is not None and self._agent.running else None,
-            self._controlplane.identity if self._controlplane is not None and self._controlplane.running else None,
-        )
-        self.home.running.unlink(missing_ok=True)
+        try:
+            stop_all(
+                self._agent.identity if self._agent is not None and self._agent.running else None,
+                self._controlplane.identity if self._controlplane is not None and self._controlplane.running else None,
+            )
+        finally:
+            for program in (self._agent, self._controlplane):
+                if program is not None:
+                    program.reap()
+            self.home.running.unlink(missing_ok=True)
 
     def _controlplane_env(self) -> dict[str, str]:
         return {
