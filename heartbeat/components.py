@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from typing import Any, Final
 
 from redis import Redis
 from redis.exceptions import RedisError
 
-from easyalert.errors import JournalError
+from easyalert.errors import JournalError, QueueError
 from easyalert.journal import Journal
-from easyalert.queues import connect
+from easyalert.queues import agent_queue, connect, registered_workers
 from easyalert.settings import AgentSettings
 
 OK: Final = "ok"
@@ -26,10 +27,15 @@ class Components:
     def __init__(self, settings: AgentSettings) -> None:
         self._settings = settings
         self._redis: Redis = connect(settings, glance=True)
+        self._queue = agent_queue(self._redis)
 
     def look(self) -> dict[str, str]:
-        """State of Redis and the disk: `ok`, or a short reason. Never raises."""
-        return {"redis": self._redis_state(), "disk": self._disk_state()}
+        """State of Redis, the disk and (while Redis answers) the workers: `ok`, or a short reason. Never raises."""
+        states = {"redis": self._redis_state(), "disk": self._disk_state()}
+        with contextlib.suppress(QueueError):
+            # the pool keeps idle workers ready, so none at all means there is no pool
+            states["workers"] = OK if registered_workers(self._queue) else "none"
+        return states
 
     def close(self) -> None:
         """Close the connection to Redis."""

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import pytest
+from rq import SimpleWorker
 
 from easyalert.errors import JournalError
+from easyalert.queues import PrimitiveSerializer, agent_queue
 from heartbeat.components import Components, noted
 from tests.support.agent_home import AgentHome
 
@@ -25,6 +27,17 @@ def test_redis_away_then_there_then_gone(home, components):
     assert components.look()["redis"] == "ok"
     server.kill()
     assert components.look()["redis"] == "unavailable"
+
+
+def test_workers_are_counted_while_redis_answers(home, components):
+    assert "workers" not in components.look()
+    server = home.start_redis()
+    assert components.look()["workers"] == "none"
+    with server.client() as client:
+        worker = SimpleWorker([agent_queue(client)], connection=client, serializer=PrimitiveSerializer)
+        worker.register_birth()
+        assert components.look()["workers"] == "ok"
+        worker.register_death()
 
 
 def test_a_disk_below_the_setting_is_full(make_home):
