@@ -73,7 +73,7 @@ class Permits:
         except Unauthorized as error:
             self._condition.problem(_PART, str(error))
             self._session.lost()
-            return None
+            return self._backoff.next()
         except ControlPlaneError as error:
             self._condition.problem(_PART, str(error))
             asked = error.retry_after if isinstance(error, RateLimited) else self._client.breaker.seconds_left()

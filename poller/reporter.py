@@ -5,7 +5,7 @@ What the answer means::
     2xx, plain server       every result of the batch is delivered
     2xx with receipts       accepted, duplicate: delivered; rejected: set aside with the reason; not named: tried again
     400, 413, 422           for good: the batch is halved down to the one result, which is set aside
-    401, 403                registered anew first
+    401, 403                registered anew first, then as below
     anything else           kept for ever; tried again after a pause, one by one, so that none holds up the rest
 """
 
@@ -142,8 +142,9 @@ class Reporter:
                 else:
                     self._set_aside(reports[0], f"the control plane refused this result for good (HTTP {error.status})")
             except Unauthorized as error:
-                self._condition.problem(_PART, str(error))
+                # perhaps the key, perhaps a firewall that dislikes this one result: a pause either way
                 self._session.lost()
+                await self._failed(reports, error)
                 return
             except ControlPlaneError as error:
                 await self._failed(reports, error)

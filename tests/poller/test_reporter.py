@@ -269,6 +269,26 @@ def test_a_key_no_longer_accepted_asks_for_registration_and_keeps_results(drive,
     drive(plain_server, scenario)
 
 
+def test_a_firewall_that_dislikes_one_result_is_no_endless_registration(drive, plain_server, pauses):
+    plain_server.refuse_item = lambda item: 403 if item["jobId"] == "j003" else None
+
+    async def scenario(rig):
+        rig.finish(*names(10))
+        rig.register()
+        Reporting(rig)
+        registrations = 0
+        while not delivered(rig, *[name for name in names(10) if name != "j003"])():
+            if rig.session.wanted.is_set():
+                rig.register()
+                rig.session.confirmed()
+                registrations += 1
+            await rig.parts.end.wait(0.002)
+        assert state(rig, "j003") is State.DONE
+        assert registrations <= len(pauses)  # each with a pause
+
+    drive(plain_server, scenario)
+
+
 def test_what_was_answered_but_could_not_be_marked_is_not_sent_twice(drive, plain_server, monkeypatch):
     original, failures = Journal.mark_reported, []
 
