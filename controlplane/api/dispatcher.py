@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from controlplane.api.runtime import Runtime
 from controlplane.services import claims
 from controlplane.services.changes import Changes
+from controlplane.services.dispatch import EXPECTED_S
 from controlplane.services.key_auth import AgentIdentity
 
 logger = logging.getLogger("easyalert.controlplane.dispatch")
@@ -53,6 +54,7 @@ class Dispatcher:
         self._marked: dict[str, None] = {}
         self._wake = asyncio.Event()
         self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._polled: dict[str, float] = {}
         self._returning: set[asyncio.Future[None]] = set()
         runtime.listeners.append(self._on_changes)
 
@@ -76,6 +78,7 @@ class Dispatcher:
             return waiter.answer.result() if waiter.answer.done() else []
         finally:
             timer.cancel()
+            self._polled[agent.agent_id] = loop.time()
             if self._waiters.get(agent.agent_id) is waiter:
                 del self._waiters[agent.agent_id]
 
@@ -146,15 +149,22 @@ class Dispatcher:
         task.add_done_callback(self._returning.discard)
 
     async def _hand_out(self, pool_id: str, slots: dict[str, int]) -> claims.HandOut:
+        expected = self._expected()
+
         def has_work(session: Session, _now: float) -> bool:
             return claims.has_work(session, pool_id, list(slots))
 
         def hand_out(session: Session, now: float) -> claims.HandOut:
-            return claims.hand_out(session, now, pool_id, slots)
+            return claims.hand_out(session, now, pool_id, slots, expected)
 
         if not await self._runtime.read(has_work):
             return claims.HandOut()
         return await self._runtime.write(hand_out)
+
+    def _expected(self) -> set[str]:
+        forgotten = asyncio.get_running_loop().time() - EXPECTED_S
+        self._polled = {agent_id: at for agent_id, at in self._polled.items() if at > forgotten}
+        return set(self._polled)
 
     def _look_again(self, pool_id: str, delay_s: float) -> None:
         if (timer := self._timers.pop(pool_id, None)) is not None:

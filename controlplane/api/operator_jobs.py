@@ -31,7 +31,7 @@ async def submit_job(request: Request, body: requests.CreateJob, caller: Caller)
 
     def work(session: Session, now: float) -> tuple[dict[str, Any], bool]:
         job, new = jobs.submit(session, now, asked)
-        return _view(session, job, now), new
+        return job_view.submitted(job), new
 
     view, new = await runtime_of(request).write(work)
     return answer(view, status=201 if new else 200)
@@ -86,12 +86,11 @@ async def get_job(
     if not wait:
         return answer(await runtime.read(work))
     with runtime.watch.watching(job_id) as final:
-        view = await runtime.read(work)
-        if view["status"] not in lifecycle.FINAL and not runtime.closing:
+        state = await runtime.read(lambda session, _now: jobs.get(session, job_id).state)
+        if state not in lifecycle.FINAL and not runtime.closing:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(final.wait(), min(wait, _WAIT_MAX_S))
-            view = await runtime.read(work)
-    return answer(view)
+    return answer(await runtime.read(work))
 
 
 @router.operators("POST", "/jobs/{job_id}/cancel", Scope.OPERATOR)

@@ -7,7 +7,7 @@ is the claim (contract 1.4): no lease, and never twice.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,11 +47,16 @@ def has_work(session: Session, pool_id: str, agent_ids: list[str]) -> bool:
     return bool(session.scalar(select(exists().where(or_(_pending_for(pool_id, agent_ids), unacknowledged)))))
 
 
-def hand_out(session: Session, now: float, pool_id: str, slots: Mapping[str, int]) -> HandOut:
-    """Give the pool's jobs to its polling agents. `slots`: how many jobs each waiting poll asked for."""
+def hand_out(
+    session: Session, now: float, pool_id: str, slots: Mapping[str, int], expected: Collection[str] = ()
+) -> HandOut:
+    """Give the pool's jobs to its polling agents. `slots`: how many jobs each waiting poll asked for.
+
+    `expected`: agents whose last poll ended a moment ago; a job they are best for is kept for them for a short time.
+    """
     result = HandOut()
     left = {agent_id: max(1, min(MAX_CONCURRENT_JOBS_MAX, wanted)) for agent_id, wanted in slots.items()}
-    members = fleet.pool_candidates(session, pool_id, left, now)
+    members = fleet.pool_candidates(session, pool_id, left, now, expected)
     polling = [agent_id for agent_id in left if agent_id in members]
     _offer_again(session, now, members, polling, result)
     waiting = _pending(session, now, pool_id, [members[i][1] for i in polling])

@@ -2,8 +2,9 @@
 
 A job goes to the online, enabled agent of its pool with the highest health score; equal scores go to the one with most
 free capacity, then to the one that waited longest. An agent without free capacity, or that has no executor for
-the job's action, cannot be chosen. Whoever is chosen but is not asking for work at this moment keeps a short claim on
-the job (`HEAD_START_S`); then the next healthiest of those who ask gets it.
+the job's action, cannot be chosen. Whoever is chosen and is between two polls keeps a short claim on the job
+(`HEAD_START_S`); then the next healthiest of those who ask gets it. One that has not asked for a while (`EXPECTED_S`)
+is not waited for: it may have died without a word.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import Any
 from controlplane.services.health import Status
 
 HEAD_START_S = 2.0
+EXPECTED_S = 10.0
+"""An agent that polled within this time is expected to poll again: twice a base agent's default interval."""
 BUILT_IN = frozenset({"connection", "system"})
 """Categories every agent handles without an executor (contract 2.8)."""
 _TABLE_ROWS = 20
@@ -33,6 +36,8 @@ class Candidate:
     waiting_since: float
     """When it last got a job; 0 for never. The smaller, the longer it has waited."""
     polling: bool
+    expected: bool = False
+    """It polled a moment ago."""
     blocked: str | None = None
     """`disabled…` or `draining…`: receives no new jobs."""
     capabilities: frozenset[str] | None = None
@@ -86,7 +91,8 @@ def plan(jobs: Iterable[Waiting], candidates: list[Candidate], now: float) -> Pl
     """
     result = Plan()
     for job in jobs:
-        able = [c for c in _eligible(job, candidates) if c.obstacle(job.category) is None]
+        eligible = [c for c in _eligible(job, candidates) if c.polling or c.expected]
+        able = [c for c in eligible if c.obstacle(job.category) is None]
         if not able:
             continue
         best = max(able, key=Candidate.rank)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import case, func, select
@@ -77,7 +77,7 @@ def blocked(agent: Agent, now: float) -> str | None:
     return None
 
 
-def candidate(agent: Agent, standing: Standing, slots: int | None) -> Candidate:
+def candidate(agent: Agent, standing: Standing, slots: int | None, *, expected: bool = False) -> Candidate:
     """The agent as dispatch sees it. `slots` is what its waiting poll asked for, None when it is not polling.
 
     The agent's own word on its free workers is newer than our count of what it holds, so it wins. A base agent's poll
@@ -99,6 +99,7 @@ def candidate(agent: Agent, standing: Standing, slots: int | None) -> Candidate:
         capacity=standing.capacity,
         waiting_since=agent.last_dispatch_at,
         polling=slots is not None,
+        expected=expected,
         blocked=standing.blocked,
         capabilities=None if agent.capabilities is None else frozenset(agent.capabilities),
         silent=f" since {rfc3339(agent.last_heartbeat_at)}" if agent.last_heartbeat_at else ", never seen",
@@ -106,12 +107,18 @@ def candidate(agent: Agent, standing: Standing, slots: int | None) -> Candidate:
 
 
 def pool_candidates(
-    session: Session, pool_id: str, slots: dict[str, int], now: float
+    session: Session, pool_id: str, slots: Mapping[str, int], now: float, expected: Collection[str] = ()
 ) -> dict[str, tuple[Agent, Candidate]]:
-    """All agents of a pool, by id, as dispatch sees them. `slots`: what each waiting poll asked for."""
+    """All agents of a pool, by id, as dispatch sees them.
+
+    `slots`: what each waiting poll asked for. `expected`: agents whose last poll ended a moment ago.
+    """
     agents = session.scalars(select(Agent).where(Agent.pool_id == pool_id).order_by(Agent.id)).all()
     known = figures(session, (a.id for a in agents), now)
-    return {a.id: (a, candidate(a, standing(a, known[a.id], now), slots.get(a.id))) for a in agents}
+    return {
+        a.id: (a, candidate(a, standing(a, known[a.id], now), slots.get(a.id), expected=a.id in expected))
+        for a in agents
+    }
 
 
 def _reports_errors(agent: Agent) -> bool:

@@ -37,6 +37,11 @@ def summary(job: Job) -> dict[str, Any]:
     }
 
 
+def submitted(job: Job) -> dict[str, Any]:
+    """A job as the answer to its submission: `detail` without what would mean looking at its whole pool."""
+    return {**summary(job), "params": shown_params(job), "timings": timings(job, None)}
+
+
 def detail(session: Session, job: Job, now: float) -> dict[str, Any]:
     """Everything about a job."""
     attempts = session.scalars(select(Attempt).where(Attempt.job_id == job.id).order_by(Attempt.number)).all()

@@ -103,6 +103,7 @@ def test_the_healthiest_gets_it_while_all_wait(live, threads):
 def test_a_job_for_the_healthiest_is_neither_stolen_nor_starved(live, threads):
     best, other = live.agent(), live.agent()
     fail_one_job(live, other)
+    best.poll()
     polled = threads.submit(other.poll, wait=25, slots=1)
     wait_for_polls(live, other)
     begun = time.monotonic()

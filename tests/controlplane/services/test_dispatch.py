@@ -67,21 +67,25 @@ def test_a_job_for_one_agent_goes_to_no_other():
 
 
 def test_the_healthiest_is_waited_for_a_short_time_when_it_is_not_polling():
-    fleet = [candidate("best", polling=False), candidate("next", score=70)]
+    fleet = [candidate("best", polling=False, expected=True), candidate("next", score=70)]
     early = plan([job()], fleet, NOW + HEAD_START_S - 0.01)
     assert early.assigned == []
     assert early.retry_at == NOW + HEAD_START_S
-    fleet = [candidate("best", polling=False), candidate("next", score=70)]
+    fleet = [candidate("best", polling=False, expected=True), candidate("next", score=70)]
     assert winners([job()], fleet, NOW + HEAD_START_S) == [("j", "next")]
 
 
 def test_a_kept_job_uses_the_capacity_it_is_kept_for():
-    fleet = [candidate("best", polling=False, free=1), candidate("next", score=70)]
+    fleet = [candidate("best", polling=False, expected=True, free=1), candidate("next", score=70)]
     assert winners([job("1"), job("2")], fleet) == [("2", "next")]
 
 
+def test_an_agent_that_has_not_polled_for_a_while_is_not_waited_for():
+    assert winners([job()], [candidate("silent", polling=False), candidate("next", score=70)]) == [("j", "next")]
+
+
 def test_nobody_polling_means_no_appointment():
-    assert plan([job()], [candidate("a", polling=False)], NOW).retry_at is None
+    assert plan([job()], [candidate("a", polling=False, expected=True)], NOW).retry_at is None
 
 
 def test_why_names_the_chosen_and_what_the_others_lacked():
@@ -127,6 +131,7 @@ candidates = st.builds(
     free=st.integers(0, 3),
     waiting_since=st.floats(0, 10),
     polling=st.booleans(),
+    expected=st.booleans(),
     status=st.sampled_from(["online", "degraded", "offline"]),
 )
 
