@@ -21,7 +21,7 @@ from typing import Any, Final, NoReturn
 from redis.exceptions import ConnectionError, RedisError, TimeoutError  # noqa: A004 - redis's own, as it names them
 
 from easyalert import wakeup
-from easyalert.errors import JournalError, QueueError
+from easyalert.errors import JournalDamaged, JournalError, QueueError
 from easyalert.journal import JobRow, Journal, State
 from easyalert.queues import agent_queue, connect, enqueue
 from easyalert.redact import Redactor
@@ -71,7 +71,7 @@ def _keep(bookkeeper: Bookkeeper, lifeline: Lifeline) -> None:
                 if message["word"] == "finish":
                     bookkeeper.tick()
                     return
-                bookkeeper.obey(message)
+                bookkeeper.hear(message)
         except EOFError:
             return
         if time.monotonic() >= next_tick:
@@ -87,6 +87,9 @@ class Bookkeeper:
         self._journal = journal
         self._pool_pid = pool_pid
         self._queue = agent_queue(connect(tools.settings, glance=True))
+        self._heard: list[dict[str, Any]] = []
+        """Messages not obeyed yet, because the journal could not be written."""
+        self._blocked = False
         self._for_redis: list[Callable[[], None]] = []
         """What Redis has not been told yet."""
 
@@ -121,10 +124,31 @@ class Bookkeeper:
                 with contextlib.suppress(RedisError, OSError):
                     self._renew(message["workers"])
 
+    def hear(self, message: dict[str, Any]) -> None:
+        """Obey, now or, while the journal cannot be written, later. Raises JournalDamaged."""
+        self._heard.append(message)
+        self._catch_up()
+
     def tick(self) -> None:
-        """Every TICK_S, whether or not anything was said."""
-        self._recover()
-        self._tell_redis()
+        """Every TICK_S, whether or not anything was said. Raises JournalDamaged."""
+        if self._catch_up():
+            self._tell_redis()
+
+    def _catch_up(self) -> bool:
+        try:
+            while self._heard:
+                self.obey(self._heard[0])
+                del self._heard[0]
+            self._recover()
+        except JournalDamaged:
+            raise
+        except JournalError:
+            if not self._blocked:
+                log.exception("what dead workers left behind waits to be settled")
+            self._blocked = True
+            return False
+        self._blocked = False
+        return True
 
     def _recover(self) -> None:
         for row in self._journal.running():

@@ -24,7 +24,7 @@ from workers import jobs, trees
 from workers.jobs import Ended, JobRunner
 from workers.lifeline import Lifeline
 from workers.toolbox import Toolbox
-from workers.worker import AgentWorker, Withdrawn, worker_name
+from workers.worker import POP_S, AgentWorker, Withdrawn, worker_name
 
 log = logging.getLogger(__name__)
 
@@ -100,6 +100,7 @@ class _Child:
         )
         jobs.install(self._runner)
         self._stopping = False
+        self._published_at = -float(POP_S)
         self._away = 0
         """Consecutive failures of Redis."""
         self._debts: list[tuple[AgentJob, Ended, Execution | None]] = []
@@ -113,7 +114,8 @@ class _Child:
             key = None
             try:
                 self._pay_debts()
-                self._worker.publish()
+                if self._away or time.monotonic() - self._published_at >= POP_S:
+                    self._publish()
                 key = self._next_key()
             except (RedisError, OSError) as error:
                 self._wait_out(error)
@@ -138,7 +140,11 @@ class _Child:
                 self._away = 0
             if key is not None:
                 return key
-            self._worker.publish()
+            self._publish()
+
+    def _publish(self) -> None:
+        self._worker.publish()
+        self._published_at = time.monotonic()
 
     def _listen(self) -> None:
         try:

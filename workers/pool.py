@@ -90,6 +90,9 @@ class Pool:
         self._draining_until: float | None = None
         self._fork_after = 0.0
         self._pause = Backoff(first=0.5, cap=10.0)
+        self._bookkeeper_after: float | None = None
+        """Set while there is no bookkeeper: when to make the next."""
+        self._bookkeeper_pause = Backoff(first=0.1, cap=5.0)
         self._crowded_since: float | None = None
         self._renew_at = time.monotonic() + _RENEW_S
 
@@ -106,6 +109,7 @@ class Pool:
         log.info("up to %d jobs at once", self._cap)
         while True:
             self._reap()
+            self._replace_bookkeeper()
             if self._draining_until is None:
                 self._fill()
                 self._retire()
@@ -132,6 +136,8 @@ class Pool:
         now = time.monotonic()
         due = [now + _LOOK_S, self._renew_at]
         due += [worker.deadline + DEADLINE_GRACE_S for worker in self._workers.values() if worker.deadline is not None]
+        if self._bookkeeper_after is not None:
+            due.append(self._bookkeeper_after)
         if self._draining_until is not None:
             due.append(self._draining_until)
         elif self._fork_after > now:
@@ -237,7 +243,7 @@ class Pool:
                 died.append(dead)
         for pid, status in died:
             if self._bookkeeper is not None and pid == self._bookkeeper.pid:
-                self._replace_bookkeeper()
+                self._miss_bookkeeper(self._bookkeeper)
             elif pid in self._workers:
                 self._buried(self._workers[pid], status)
 
@@ -301,14 +307,21 @@ class Pool:
         pool_pid = os.getpid()
         return self._fork(0, lambda lifeline: bookkeeper_main(self._tools, lifeline, pool_pid, first=first))
 
-    def _replace_bookkeeper(self) -> None:
-        if self._bookkeeper is not None:
-            with contextlib.suppress(KeyError, ValueError):
-                self._watch.unregister(self._bookkeeper.lifeline)
-            self._bookkeeper.lifeline.close()
-            log.warning("the bookkeeper died; another takes over")
+    def _miss_bookkeeper(self, dead: Forked) -> None:
+        """It died. What it has not been told meanwhile, the next one finds by itself."""
+        with contextlib.suppress(KeyError, ValueError):
+            self._watch.unregister(dead.lifeline)
+        dead.lifeline.close()
         self._bookkeeper = None
-        self._bookkeeper = self._fork_bookkeeper(first=False)
+        if time.monotonic() - dead.forked_at > _RENEW_S:
+            self._bookkeeper_pause.reset()
+        self._bookkeeper_after = time.monotonic() + self._bookkeeper_pause.next()
+
+    def _replace_bookkeeper(self) -> None:
+        if self._bookkeeper_after is not None and time.monotonic() >= self._bookkeeper_after:
+            log.warning("the bookkeeper died; another takes over")
+            self._bookkeeper_after = None
+            self._bookkeeper = self._fork_bookkeeper(first=False)
 
     def _tell(self, word: str, **fields: object) -> None:
         if self._bookkeeper is not None:

@@ -153,6 +153,7 @@ class _Conversation:
                 if event.fd == handle:
                     self._watch.unregister(handle)
                     running = False
+                    self._process.wait()  # collected here, before anybody who reaps for the whole worker does it
                     if self._until is None:
                         self._until = time.monotonic() + _LINGER_S
                 else:

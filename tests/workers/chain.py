@@ -58,6 +58,12 @@ class Chain:
         self.home.programs.append(self.pool)
         return self.pool
 
+    def start_below_a_launcher(self) -> Program:
+        """The pool as the child of another process, which stands for supervisord; its pid is in the file `pool`."""
+        program = "import subprocess, sys\nchild = subprocess.Popen([sys.executable, '-I', '-m', 'workers'])\n"
+        program += f"open({str(self.home.folder / 'pool')!r}, 'w').write(str(child.pid))\nchild.wait()\nraise SystemExit"
+        return self.start_patched(program)
+
     @property
     def proc(self) -> Path:
         """The pool's main thread in /proc."""

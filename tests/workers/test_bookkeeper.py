@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from rq import Worker
 
+from easyalert.errors import JournalError
 from easyalert.journal import State
 from easyalert.queues import agent_queue, queued_keys
 from easyalert.runtime import ProcessIdentity, boot_id, this_process
@@ -137,6 +138,24 @@ def test_a_job_that_another_worker_has_meanwhile_is_not_settled(bookkeeper, chai
     key = started(chain, journal, owner=this_process())
     bookkeeper.obey({"word": "died", "name": "a.1.1", "key": key})
     assert journal.get(key).state is State.STARTED
+
+
+def test_while_the_journal_cannot_be_written_nothing_is_forgotten(bookkeeper, chain, journal, monkeypatch, caplog):
+    key, finish, disk_is_full = started(chain, journal, owner=this_process()), journal.finish, [True]
+
+    def moody(*args, **kwargs):
+        if disk_is_full:
+            raise JournalError("disk full")
+        return finish(*args, **kwargs)
+
+    monkeypatch.setattr(journal, "finish", moody)
+    bookkeeper.hear({"word": "overshot", "name": "a.1.1", "key": key, "seconds": 7})
+    bookkeeper.hear({"word": "died", "name": "a.1.2", "key": None})
+    assert journal.get(key).state is State.STARTED
+    assert caplog.text.count("waits to be settled") == 1
+    disk_is_full.clear()
+    bookkeeper.tick()
+    assert journal.get(key).outcome == "timed_out"
 
 
 def test_an_overrun_is_a_time_out(bookkeeper, chain, journal):

@@ -125,6 +125,29 @@ def test_sigterm_lets_running_jobs_finish_and_starts_no_other(make_chain):
     assert chain.row(second).state is State.QUEUED
 
 
+def test_more_signals_change_nothing(make_chain):
+    chain = make_chain(max_concurrent_jobs=1)
+    begun = chain.home.folder / "begun"
+    key = chain.bash(f"echo 1 > {begun}; sleep 0.6; echo finished")
+    pid_in(begun)
+    for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT):
+        os.kill(chain.pool.pid, number)
+        time.sleep(0.05)
+    assert chain.pool.wait() == EXIT_OK
+    assert chain.row(key).result["output"]["stdout"] == "finished\n"
+
+
+def test_without_the_process_that_started_it_there_is_no_grace(make_chain):
+    chain = make_chain(start=False, shutdown_grace_seconds=60)
+    launcher = chain.start_below_a_launcher()
+    worker, daemon = chain.home.folder / "worker", chain.home.folder / "daemon"
+    key = chain.bash(f"echo $PPID > {worker}; {DAEMON.format(file=daemon)}; sleep 60")
+    pids = [pid_in(chain.home.folder / "pool"), pid_in(worker), pid_in(daemon)]
+    launcher.kill()
+    eventually(lambda: all(map(gone, pids)), within=6, what="all processes being gone")
+    assert chain.row(key).state is State.IN_DOUBT
+
+
 def test_what_outlasts_the_grace_is_cut_off_and_in_doubt(make_chain):
     chain = make_chain(shutdown_grace_seconds=0)
     pid = chain.home.folder / "pid"
