@@ -72,9 +72,15 @@ def _parser() -> argparse.ArgumentParser:
     status = commands.add_parser("status", help="show how the agent on this state directory is")
     status.add_argument("--json", action="store_true", help="print one JSON object")
     jobs = commands.add_parser("jobs", help="list the latest jobs in the journal")
+    jobs.add_argument("job", nargs="?", metavar="ID", help="only this job, as the control plane or the queue calls it")
     jobs.add_argument("--rejected", action="store_true", help="only results the control plane refused for good")
     jobs.add_argument("--limit", type=int, default=50, metavar="N", help="how many, newest first (default: 50)")
     jobs.add_argument("--json", action="store_true", help="print one JSON array")
+    vault = commands.add_parser("vault", help="look at the vault; values are never shown")
+    looks = vault.add_subparsers(dest="vault_command", metavar="WHAT", required=True)
+    for name, text in (("list", "names of all credentials"), ("doctor", "check every entry, say what to do")):
+        look = looks.add_parser(name, help=text)
+        look.add_argument("--json", action="store_true", help="print JSON")
     dashboard = commands.add_parser("dashboard", help="show the queue in a browser (rq-dashboard, read-only)")
     dashboard.add_argument("--port", type=int, default=9181, help="port on 127.0.0.1 (default: 9181)")
     return parser

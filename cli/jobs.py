@@ -9,6 +9,7 @@ from typing import Any
 
 from cli.looking import settings_to_look
 from cli.terminal import duration, plain, table
+from easyalert.errors import EasyAlertError
 from easyalert.journal import JobRow, Journal, State
 
 
@@ -18,14 +19,26 @@ def main(options: argparse.Namespace) -> int:
     rows: list[JobRow] = []
     if path.exists():  # opening it would make it
         with Journal(path) as journal:
-            rows = journal.latest(max(1, options.limit), state=State.REJECTED if options.rejected else None)
+            rows = _chosen(journal, options)
     if options.json:
         print(json.dumps([as_json(row) for row in rows], indent=2))
     elif rows:
         print("\n".join(view(rows, time.time())))
+    elif options.job:
+        raise UnknownJob(f"this agent's journal has no job {plain(options.job)}; it forgets reported ones after a day")
     else:
         print("no results were rejected" if options.rejected else "no jobs yet")
     return 0
+
+
+class UnknownJob(EasyAlertError):  # noqa: N818 - the condition is the name
+    """The journal has no such job (any more)."""
+
+
+def _chosen(journal: Journal, options: argparse.Namespace) -> list[JobRow]:
+    if options.job:
+        return journal.find(options.job)
+    return journal.latest(max(1, options.limit), state=State.REJECTED if options.rejected else None)
 
 
 def as_json(row: JobRow) -> dict[str, Any]:

@@ -266,6 +266,10 @@ class Journal:
             return self._rows("state = ? ORDER BY received_at DESC LIMIT ?", (state, limit))
         return self._rows("1 ORDER BY received_at DESC LIMIT ?", (limit,))
 
+    def find(self, name: str) -> list[JobRow]:
+        """All hand-outs of a job, by its id or by a row's key, newest first; for people."""
+        return self._rows("key = ? OR job_id = ? ORDER BY received_at DESC", (name, name))
+
     def figures(self) -> Figures:
         """Counts at this moment."""
         with self._errors():

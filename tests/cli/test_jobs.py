@@ -79,3 +79,13 @@ def test_a_hostile_job_cannot_steer_the_terminal(journal, capsys):
     journal.take([new("job_1", "x\x1b]0;title\x07")])
     main(["jobs"])
     assert "\x1b" not in capsys.readouterr().out
+
+
+def test_one_job_by_its_id(journal, capsys):
+    journal.take([new("job_1"), new("job_2")])
+    assert main(["jobs", "job_2"]) == 0
+    out = capsys.readouterr().out
+    assert "job_2" in out
+    assert "job_1" not in out
+    assert main(["jobs", "job_3"]) == 1
+    assert "no job job_3" in capsys.readouterr().err
