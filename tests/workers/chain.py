@@ -61,7 +61,9 @@ class Chain:
     def start_below_a_launcher(self) -> Program:
         """The pool as the child of another process, which stands for supervisord; its pid is in the file `pool`."""
         program = "import subprocess, sys\nchild = subprocess.Popen([sys.executable, '-I', '-m', 'workers'])\n"
-        program += f"open({str(self.home.folder / 'pool')!r}, 'w').write(str(child.pid))\nchild.wait()\nraise SystemExit"
+        program += (
+            f"open({str(self.home.folder / 'pool')!r}, 'w').write(str(child.pid))\nchild.wait()\nraise SystemExit"
+        )
         return self.start_patched(program)
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import time
 from importlib.metadata import EntryPoint
 
 from pydantic import Field
@@ -73,6 +74,11 @@ class Odd(Executor):
     @action("count", idempotent=lambda params: params.n == 0)
     async def count(self, ctx: Context, params: Counted) -> ExecutorResult:
         return success({"n": params.n})
+
+    @action("block", idempotent=False)
+    async def block(self, ctx: Context, params: Nothing) -> ExecutorResult:
+        time.sleep(60)  # noqa: ASYNC251 - that is the mistake
+        return success()
 
     @action("die", idempotent=False)
     async def die(self, ctx: Context, params: Nothing) -> ExecutorResult:

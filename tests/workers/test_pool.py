@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from rq import Worker
@@ -19,6 +20,8 @@ from tests.support.waiting import eventually
 from tests.workers.chain import gone, pid_in
 
 pytestmark = pytest.mark.system
+
+ROOT = Path(__file__).parents[2]
 
 DAEMON = "(setsid bash -c 'trap \"\" TERM; echo $$ > {file}; while :; do sleep 0.1; done' >/dev/null 2>&1 &)"
 """A double-forked daemon that ignores SIGTERM and writes down its pid."""
@@ -186,6 +189,22 @@ def test_a_stopped_worker_is_killed_after_its_deadline_and_the_job_timed_out(mak
     assert chain.row(key).outcome == "timed_out"
     assert gone(pid_in(child))
     assert chain.result(chain.bash("echo on"))["output"]["stdout"] == "on\n"
+
+
+def test_an_executor_that_ends_or_blocks_its_process_hurts_its_own_job_only(make_chain):
+    chain = make_chain(start=False, max_concurrent_jobs=2)
+    chain.start_patched(
+        f"import sys\nsys.path.append({str(ROOT)!r})\n"
+        "import workers.pool, workers.registry\nfrom tests.workers.oddities import foreign\n"
+        "workers.registry._foreign_kinds = foreign\nworkers.pool.DEADLINE_GRACE_S = 0.2"
+    )
+    blocked = chain.send("odd.block", {}, timeout_s=1)
+    died = chain.send("odd.die", {})
+    assert chain.result(died)["error"].startswith("in_doubt:")
+    assert chain.result(blocked, within=6)["error"].startswith("timed out after 1 seconds")
+    assert chain.result(chain.bash("echo on"))["output"]["stdout"] == "on\n"
+    with chain.home.journal() as journal:
+        assert journal.note("capabilities") == ["http", "odd", "script"]
 
 
 def test_idle_workers_above_the_warm_ones_are_retired(make_chain):
