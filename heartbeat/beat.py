@@ -22,7 +22,7 @@ from easyalert.journal import Figures, Journal
 from easyalert.protocol.messages import HeartbeatRequest, RegisterData
 from easyalert.runtime import Backoff, Stop
 from easyalert.settings import AgentSettings
-from heartbeat.components import Components, noted
+from heartbeat.components import OK, Components, noted
 from heartbeat.figures import Status, agent_uptime_s, base_form, extended_form, message
 from heartbeat.metrics import HostMetrics
 
@@ -32,6 +32,9 @@ BEAT_TIMEOUT_S: Final = 10.0
 OFFLINE_TIMEOUT_S: Final = 5.0
 JITTER: Final = 0.1
 """Beats come up to this part of the interval early, never late: a fleet does not beat in step."""
+UNWELL_FIRST_S: Final = 2.0
+"""Longest pause after the first beat that says something is not ok, doubling up to the interval: workers that are still
+starting at the first beat must not make the agent look degraded for half a minute."""
 LOOK_S: Final = 0.1
 """Pause between looks for the registration, before the first beat and while the key is refused."""
 REFUSED_CAP_S: Final = 300.0
@@ -70,6 +73,8 @@ class Heart:
         self._supervisor = os.getppid()
         self._figures = _NOTHING
         self._refused = Backoff(float(settings.heartbeat_interval), REFUSED_CAP_S)
+        self._unwell = Backoff(UNWELL_FIRST_S, float(settings.heartbeat_interval))
+        self._states: dict[str, str] = {}
         self._last_success: float | None = None
         self._failing_since: float | None = None
         self._note: dict[str, Any] = {}
@@ -107,7 +112,10 @@ class Heart:
         except TimeoutError:
             return self._failed(TimeoutError(f"no answer within {BEAT_TIMEOUT_S:.0f} s"), self._interval())
         self._succeeded()
-        return self._interval()
+        if all(state == OK for state in self._states.values()):
+            self._unwell.reset()
+            return self._interval()
+        return min(self._interval(), self._unwell.next())
 
     async def _message(self, registration: RegisterData, status: Status) -> HeartbeatRequest:
         with contextlib.suppress(JournalError):  # the beat says what was known last; `components` says why
@@ -120,6 +128,7 @@ class Heart:
             running = []
             with contextlib.suppress(JournalError):
                 running = self._journal.running()
+            self._states = states
             fields |= extended_form(self._figures, running, states, self._settings.max_concurrent_jobs)
         return message(fields)
 

@@ -264,3 +264,35 @@ def test_a_journal_that_fails_does_not_silence_the_heart(make_home, monkeypatch)
         await until(lambda: len(recorder.sent) >= 2)
 
     live(home, scenario, recorder, journal)
+
+
+def test_while_something_is_not_ok_the_next_beats_come_sooner_and_then_rarer(make_home, monkeypatch):
+    """Workers that are still starting at the first beat do not make the agent look degraded for a whole interval."""
+    monkeypatch.setattr(beat, "UNWELL_FIRST_S", 0.05)
+    home = make_home("http://127.0.0.1:1")
+    register(home, features=["ack"])
+    recorder = Recorder()
+    times: list[float] = []
+
+    async def scenario(_stop: Stop) -> None:
+        for count in range(1, 4):
+            await until(lambda count=count: len(recorder.sent) >= count)
+            times.append(time.monotonic())
+
+    live(home, scenario, client=recorder, interval=60)
+    assert recorder.sent[0]["components"]["redis"] != "ok"
+    assert times[2] - times[0] < 5
+
+
+def test_while_all_is_ok_beats_keep_their_interval(make_home, monkeypatch):
+    monkeypatch.setattr(beat, "UNWELL_FIRST_S", 0.05)
+    home = make_home("http://127.0.0.1:1")
+    register(home)  # without extensions there is nothing to say about components
+    recorder = Recorder()
+
+    async def scenario(_stop: Stop) -> None:
+        await until(lambda: recorder.sent)
+        await asyncio.sleep(0.3)
+        assert len(recorder.sent) == 1
+
+    live(home, scenario, client=recorder, interval=60)
