@@ -44,6 +44,7 @@ DEADLINE_GRACE_S: Final = 5.0
 _RENEW_S: Final = 15.0
 _TERM_GRACE_S: Final = 1.0
 _READY_WITHIN_S: Final = 30.0
+_OPEN_ATTEMPTS: Final = 3
 _FINISH_WITHIN_S: Final = 5.0
 _QUICK_DEATH_S: Final = 2.0
 _LOOK_S: Final = 2.0
@@ -292,16 +293,19 @@ class Pool:
 
     def _open_books(self) -> bool:
         """Fork the bookkeeper and let it settle the past; only then may workers exist. False: it cannot."""
-        self._bookkeeper = self._fork_bookkeeper(first=True)
-        with selectors.DefaultSelector() as watch:
-            watch.register(self._bookkeeper.lifeline, selectors.EVENT_READ)
-            try:
-                ready = watch.select(_READY_WITHIN_S) and self._bookkeeper.lifeline.hear()
-            except EOFError:
-                ready = []
-        if not ready:
-            log.error("the workers cannot start: the journal could not be settled")
-        return bool(ready)
+        for _ in range(_OPEN_ATTEMPTS):
+            bookkeeper = self._fork_bookkeeper(first=True)
+            with selectors.DefaultSelector() as watch:
+                watch.register(bookkeeper.lifeline, selectors.EVENT_READ)
+                with contextlib.suppress(EOFError):
+                    if watch.select(_READY_WITHIN_S) and bookkeeper.lifeline.hear():
+                        self._bookkeeper = bookkeeper
+                        return True
+            self._kill(bookkeeper)
+            self._watch.unregister(bookkeeper.lifeline)
+            bookkeeper.lifeline.close()
+        log.error("the workers cannot start: what an earlier run has left could not be settled")
+        return False
 
     def _fork_bookkeeper(self, *, first: bool) -> Forked:
         pool_pid = os.getpid()

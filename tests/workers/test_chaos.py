@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import signal
 from collections import Counter
@@ -18,7 +17,7 @@ from tests.workers.chain import OPEN
 
 pytestmark = pytest.mark.system
 
-JOBS = 60
+JOBS = 90
 
 
 def reconcile(chain) -> list[State]:
@@ -29,6 +28,10 @@ def reconcile(chain) -> list[State]:
         enqueue(queue, [(row.key, row.description, 60) for row in journal.queued() if row.key not in there])
     with chain.home.journal() as journal:
         return [row.state for row in journal.latest(JOBS)]
+
+
+def ended(chain) -> int:
+    return sum(state not in OPEN for state in reconcile(chain))
 
 
 def kill_a_child(chain, number: int) -> None:
@@ -42,21 +45,16 @@ def test_kill_everything_in_turn(make_chain):
     chain = make_chain(max_concurrent_jobs=4)
     log = chain.home.folder / "log"
     keys = [chain.take("script.bash", {"script": f"echo job_{n} >> {log}; sleep 0.02"}) for n in range(1, JOBS + 1)]
-    states = reconcile(chain)
-    for step in itertools.count(1):
-        ended = sum(state not in OPEN for state in states)
-        if ended == JOBS or step > 5000:
-            break
-        if step % 3 == 0 and step < 60:
-            kill_a_child(chain, step)
-        if step == 20:
-            chain.home.redis.kill()
-            chain.home.redis.start()
-        if step == 40:
-            chain.pool.kill()
-            chain.start()
-        states = reconcile(chain)
-    eventually(lambda: all(state not in OPEN for state in reconcile(chain)), within=20, what="every job ended")
+    faults = [lambda n=n: kill_a_child(chain, n) for n in range(16)]
+    faults.insert(5, lambda: (chain.home.redis.kill(), chain.home.redis.start()))
+    faults.insert(10, lambda: (chain.pool.kill(), chain.start()))
+    for fault in faults:
+        # each fault once some more jobs have ended, so that all of them hit a pool at work
+        goal = ended(chain) + 2
+        eventually(lambda goal=goal: ended(chain) >= goal, within=20, what=f"{goal} jobs ended")
+        fault()
+    eventually(lambda: ended(chain) == JOBS, within=20, what="every job ended")
+    assert chain.pool.log.count("died (SIGKILL)") >= 6, "the faults have hit"
     runs = Counter(log.read_text().split())
     assert not [key for key, times in runs.items() if times > 1], "a job ran twice"
     for key in keys:

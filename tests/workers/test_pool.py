@@ -15,7 +15,7 @@ from rq.registry import StartedJobRegistry
 
 from easyalert.journal import State
 from easyalert.queues import agent_queue
-from easyalert.runtime import EXIT_CONFIGURATION, EXIT_OK
+from easyalert.runtime import EXIT_CONFIGURATION, EXIT_FAILURE, EXIT_OK
 from tests.support.waiting import eventually
 from tests.workers.chain import gone, pid_in
 
@@ -352,6 +352,22 @@ def test_a_dead_bookkeeper_is_replaced(make_chain):
     eventually(lambda: "another takes over" in chain.pool.log, what="another bookkeeper")
     key = chain.bash("kill -9 $PPID; sleep 5")
     assert chain.result(key)["error"].startswith("in_doubt:")
+
+
+@pytest.mark.parametrize(("deaths", "code"), [(1, None), (9, EXIT_FAILURE)])
+def test_a_bookkeeper_that_dies_at_the_start_is_tried_again_but_not_for_ever(make_chain, deaths, code):
+    chain = make_chain(start=False)
+    chain.start_patched(
+        "import os, workers.bookkeeper\nopen_books = workers.bookkeeper.Bookkeeper.open_books\n"
+        f"def moody(self):\n    with open({str(chain.home.folder / 'deaths')!r}, 'a+') as file:\n"
+        f"        file.write('x')\n        if file.tell() <= {deaths}:\n            os._exit(9)\n    open_books(self)\n"
+        "workers.bookkeeper.Bookkeeper.open_books = moody"
+    )
+    if code is None:
+        assert chain.result(chain.bash("echo up"))["output"]["stdout"] == "up\n"
+    else:
+        assert chain.pool.wait() == code
+        assert "could not be settled" in chain.pool.log
 
 
 def test_it_says_what_is_wrong_and_ends_when_it_cannot_start(make_chain):
