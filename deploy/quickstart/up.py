@@ -212,10 +212,11 @@ def _begin(start: Start) -> None:
 
 
 def _say_how_to_go_on(home: Home) -> None:
+    chosen = "" if home == Home.from_environment({}) else f"EASYALERT_HOME='{home.path}' "
     say(
         "\nIt goes on running. To look at it and to stop it:\n"
         f"  set -a; . '{home.agent_env}'; set +a; .venv/bin/easyalert-agent status\n"
-        "  scripts/down"
+        f"  {chosen}scripts/down"
     )
 
 

@@ -58,6 +58,7 @@ def test_detached_then_stopped_then_started_again_with_all_its_state(quick_start
     assert first.returncode == 0, first.stdout + first.stderr
     for part in (f"http://127.0.0.1:{port}", "system.storeCredential", "Hello from", "started", "result seen here"):
         assert part in first.stdout
+    assert f"EASYALERT_HOME='{quick_start.home.path}' scripts/down" in first.stdout
     record, agent = quick_start.record, quick_start.home.agent_identity.read_text()
     assert record.whole
 
