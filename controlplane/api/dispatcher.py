@@ -20,6 +20,7 @@ from controlplane.services import claims
 from controlplane.services.changes import Changes
 from controlplane.services.dispatch import EXPECTED_S
 from controlplane.services.key_auth import AgentIdentity
+from easyalert.protocol import features
 
 logger = logging.getLogger("easyalert.controlplane.dispatch")
 
@@ -31,6 +32,8 @@ class _Waiter:
     agent_id: str
     pool_id: str
     slots: int
+    acknowledges: bool
+    """A hand-out is confirmed by the agent (feature ack); without it, the hand-out is the claim."""
     until: float
     """On the loop's clock."""
     answer: asyncio.Future[Jobs]
@@ -68,7 +71,9 @@ class Dispatcher:
             return []
         if (older := self._waiters.get(agent.agent_id)) is not None:
             older.resolve([])
-        waiter = _Waiter(agent.agent_id, agent.pool_id, slots, loop.time() + wait_s, loop.create_future())
+        acknowledges = features.ACK in agent.features
+        until = loop.time() + wait_s
+        waiter = _Waiter(agent.agent_id, agent.pool_id, slots, acknowledges, until, loop.create_future())
         self._waiters[agent.agent_id] = waiter
         self.mark([agent.pool_id])
         timer = loop.call_later(wait_s, self._time_out, waiter)
@@ -114,7 +119,10 @@ class Dispatcher:
         for waiter in waiters:
             waiter.in_pass = True
         try:
-            handed = await self._hand_out(pool_id, {waiter.agent_id: waiter.slots for waiter in waiters})
+            # An offer that a power cut takes back is refused at its acknowledgement, whose own commit makes it durable.
+            durable = not all(waiter.acknowledges for waiter in waiters)
+            slots = {waiter.agent_id: waiter.slots for waiter in waiters}
+            handed = await self._hand_out(pool_id, slots, durable=durable)
         except Exception as error:
             logger.exception("handing out jobs of pool %s failed", pool_id)
             for waiter in waiters:
@@ -148,7 +156,7 @@ class Dispatcher:
         self._returning.add(task)
         task.add_done_callback(self._returning.discard)
 
-    async def _hand_out(self, pool_id: str, slots: dict[str, int]) -> claims.HandOut:
+    async def _hand_out(self, pool_id: str, slots: dict[str, int], *, durable: bool) -> claims.HandOut:
         expected = self._expected()
 
         def has_work(session: Session, _now: float) -> bool:
@@ -159,7 +167,7 @@ class Dispatcher:
 
         if not await self._runtime.read(has_work):
             return claims.HandOut()
-        return await self._runtime.write(hand_out)
+        return await self._runtime.write(hand_out, durable=durable)
 
     def _expected(self) -> set[str]:
         forgotten = asyncio.get_running_loop().time() - EXPECTED_S

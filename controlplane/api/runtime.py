@@ -48,9 +48,9 @@ class Runtime:
         """Run `work(session, now)` on a snapshot."""
         return await to_thread.run_sync(self._read, work, limiter=self._database_threads)
 
-    async def write(self, work: Callable[[Session, float], T]) -> T:
-        """Run `work(session, now)` in a write transaction."""
-        return await to_thread.run_sync(self._write, work, limiter=self._database_threads)
+    async def write(self, work: Callable[[Session, float], T], *, durable: bool = True) -> T:
+        """Run `work(session, now)` in a write transaction; `durable` as in `Database.write`."""
+        return await to_thread.run_sync(self._write, work, durable, limiter=self._database_threads)
 
     async def slow_hash(self, work: Callable[[], T]) -> T:
         """Run something that burns CPU on purpose: few at a time, away from the database's threads."""
@@ -70,8 +70,8 @@ class Runtime:
         with self.database.read() as session:
             return work(session, self.clock.now())
 
-    def _write(self, work: Callable[[Session, float], T]) -> T:
-        with self.database.write() as session:
+    def _write(self, work: Callable[[Session, float], T], durable: bool) -> T:  # noqa: FBT001 - run_sync passes by position
+        with self.database.write(durable=durable) as session:
             return work(session, self.clock.now())
 
     def _publish(self, session: Session) -> None:

@@ -58,6 +58,7 @@ class Database:
         # hide_parameters: the text of a database error must not carry a job's parameters into a log.
         self.engine: Engine = create_engine(parsed, hide_parameters=True, pool_size=POOL_SIZE, max_overflow=8)
         self._writing = self.engine.execution_options(write=True)
+        self._writing_lazily = self.engine.execution_options(write=True, lazily=True)
         self._write_lock: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
         if self._is_sqlite:
             self._write_lock = threading.Lock()
@@ -77,9 +78,14 @@ class Database:
             yield session
 
     @contextlib.contextmanager
-    def write(self) -> Iterator[Session]:
-        """One write transaction: committed at the end of the block, rolled back when it raises."""
-        with _storage_errors(), self._write_lock, Session(self._writing, expire_on_commit=False) as session:
+    def write(self, *, durable: bool = True) -> Iterator[Session]:
+        """One write transaction: committed at the end of the block, rolled back when it raises.
+
+        `durable=False` does not wait for the disk: a power cut may undo it, alone or with later ones of its kind, never
+        in part and never once a durable transaction has followed. For what the other side will ask for again.
+        """
+        engine = self._writing if durable else self._writing_lazily
+        with _storage_errors(), self._write_lock, Session(engine, expire_on_commit=False) as session:
             yield session
             session.commit()
         # Outside the lock: waking others up must not hold up the next writer.
@@ -134,5 +140,9 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    write = connection.get_execution_options().get("write", False)
+    options = connection.get_execution_options()
+    write = options.get("write", False)
+    if write:
+        # Pooled connections serve both kinds, and the setting cannot change inside a transaction.
+        connection.exec_driver_sql(f"PRAGMA synchronous={'NORMAL' if options.get('lazily') else 'FULL'}")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")

@@ -28,7 +28,7 @@ _REJECTED_KEPT_S = 30 * 86400
 
 
 class Journal:
-    """The job journal. Methods raise JournalError (disk, lock) or JournalDamaged; each write is durable on return."""
+    """Raises JournalError (disk, lock) or JournalDamaged. Writes are durable, except what would be said again."""
 
     def __init__(
         self,
@@ -121,7 +121,7 @@ class Journal:
     def acknowledge(self, accepted: Iterable[str], refused: Iterable[str] = ()) -> None:
         """The control plane's answer: permitted keys become `queued`, refused ones are dropped."""
         now = self._monotonic()
-        with self._transaction():
+        with self._transaction(wait_for_disk=False):  # lost, it is asked for and answered again; `start` is durable
             self._db.executemany(
                 "UPDATE jobs SET state = 'queued', acknowledged_ms = ? WHERE key = ? AND state = 'taken'",
                 [(now, key) for key in accepted],
@@ -226,7 +226,7 @@ class Journal:
 
     def mark_reported(self, keys: Iterable[str]) -> None:
         """The control plane has answered for these results. They stay as de-duplication memory until pruned."""
-        with self._transaction():
+        with self._transaction(wait_for_disk=False):  # lost, the result is sent again and called a duplicate
             self._db.executemany(
                 f"UPDATE jobs SET state = 'acked', settled_at = ? WHERE key = ? AND state IN {_OUTBOX_SQL}",
                 [(self._wall(), key) for key in keys],
@@ -291,7 +291,7 @@ class Journal:
 
     def leave_note(self, name: str, value: Any) -> None:
         """Replace a note; None removes it."""
-        with self._transaction():
+        with self._transaction(wait_for_disk=False):
             if value is None:
                 self._db.execute("DELETE FROM meta WHERE name = ?", (name,))
             else:
@@ -368,8 +368,9 @@ class Journal:
         return [row_of(record) for record in records]
 
     @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _transaction(self, *, wait_for_disk: bool = True) -> Iterator[None]:
         with self._errors():
+            self._db.execute("PRAGMA synchronous=FULL" if wait_for_disk else "PRAGMA synchronous=NORMAL")
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield

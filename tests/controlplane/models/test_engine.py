@@ -113,3 +113,12 @@ def test_scrub_gives_way_to_a_reader(database):
             session.add(pool("b"))
         assert not database.scrub()
     assert database.scrub()
+
+
+def test_only_a_lazy_write_does_not_wait_for_the_disk(database):
+    def synchronous(*, durable):
+        with database.write(durable=durable) as session:
+            return session.execute(text("PRAGMA synchronous")).scalar_one()
+
+    # one after the other on pooled connections: the setting of one transaction must not stay for the next
+    assert [synchronous(durable=durable) for durable in (True, False, True, False, True)] == [2, 1, 2, 1, 2]

@@ -493,3 +493,21 @@ def test_a_second_connection_of_one_process_keeps_the_first_ones_locks(machine, 
     inode = machine.path.stat().st_ino
     held = [line for line in Path("/proc/locks").read_text("ascii").splitlines() if f":{inode} " in line]
     assert held, "the shared lock on the journal is gone"
+
+
+def test_only_what_would_be_said_again_does_not_wait_for_the_disk(machine):
+    journal = machine.journal()
+    waited = []
+
+    def step(write):
+        write()
+        waited.append(journal._db.execute("PRAGMA synchronous").fetchone()[0] == 2)
+
+    step(lambda: journal.take([new_job(needs_ack=True, attempt=1)]))
+    step(lambda: journal.acknowledge(["job_1"]))
+    step(lambda: journal.start("job_1", WORKER))
+    step(lambda: journal.finish("job_1", {"status": "success"}))
+    step(lambda: journal.mark_reported(["job_1"]))
+    step(lambda: journal.leave_note("poller", {}))
+    step(lambda: journal.take([new_job("job_2")]))
+    assert waited == [True, False, True, True, False, False, True]
