@@ -2,12 +2,15 @@
 
 import ast
 import importlib
+import os
 import pkgutil
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
 import zipfile
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -36,10 +39,20 @@ WORKPLACE = re.compile("|".join(("/wo" + "rk/", r"\.\./sha" + "red", r"\bissue" 
 
 
 def tracked(*patterns):
-    done = subprocess.run(["git", "ls-files", "-z", *patterns], cwd=ROOT, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip("not a git checkout")
+    """The files under version control; where there is no git, or no checkout, all that would be."""
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        wanted = [*patterns, *(f"{pattern}/*" for pattern in patterns)] or ["*"]  # a folder means all in it, as for git
+        return [path for path in unpacked() if any(fnmatch(relative(path), pattern) for pattern in wanted)]
+    done = subprocess.run(["git", "ls-files", "-z", *patterns], cwd=ROOT, capture_output=True, text=True, check=True)
     return [ROOT / name for name in done.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+def unpacked():
+    """Every file of an unpacked source archive that `.gitignore` does not name."""
+    ignored = [line.strip("/") for line in (ROOT / ".gitignore").read_text("utf-8").split()]
+    for folder, folders, files in os.walk(ROOT):
+        folders[:] = [name for name in folders if name != ".git" and not any(fnmatch(name, p) for p in ignored)]
+        yield from (Path(folder) / name for name in sorted(files) if not any(fnmatch(name, p) for p in ignored))
 
 
 def product_modules():

@@ -237,6 +237,7 @@ def test_rq_shows_workers_and_jobs_truthfully(make_chain):
         for key, status in ((good, "finished"), (bad, "failed")):
             job = Job.fetch(key, connection=client, serializer=queue.serializer)
             eventually(lambda job=job, status=status: job.get_status() == status, what=status)
+            job.refresh()
             assert 0 < client.ttl(job.key) <= 600
             assert job.ended_at is not None
         assert StartedJobRegistry(queue=queue).get_job_ids() == []
