@@ -14,10 +14,13 @@ from easyalert.startup import begin
 def main() -> int:
     """Run until SIGTERM; the exit code."""
     settings = begin("poller")
-    from poller.program import run  # noqa: PLC0415 - settings and logging stand before anything heavy is imported
+    import uvloop  # noqa: PLC0415 - settings and logging stand before anything heavy is imported
+
+    from poller.program import run  # noqa: PLC0415 - as above
 
     try:
-        asyncio.run(run(settings))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run(settings))
     except ConfigurationError as error:
         logging.getLogger(__name__).error("%s", error)  # noqa: TRY400 - the sentence says it all
         return EXIT_CONFIGURATION

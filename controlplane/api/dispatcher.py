@@ -159,15 +159,16 @@ class Dispatcher:
     async def _hand_out(self, pool_id: str, slots: dict[str, int], *, durable: bool) -> claims.HandOut:
         expected = self._expected()
 
-        def has_work(session: Session, _now: float) -> bool:
-            return claims.has_work(session, pool_id, list(slots))
+        nothing = claims.HandOut()
+
+        def has_work(session: Session, now: float) -> bool:
+            return claims.has_work(session, now, pool_id, list(slots), nothing)
 
         def hand_out(session: Session, now: float) -> claims.HandOut:
             return claims.hand_out(session, now, pool_id, slots, expected)
 
-        if not await self._runtime.read(has_work):
-            return claims.HandOut()
-        return await self._runtime.write(hand_out, durable=durable)
+        handed = await self._runtime.write_if(has_work, hand_out, durable=durable)
+        return handed or nothing
 
     def _expected(self) -> set[str]:
         forgotten = asyncio.get_running_loop().time() - EXPECTED_S

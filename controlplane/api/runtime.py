@@ -52,6 +52,16 @@ class Runtime:
         """Run `work(session, now)` in a write transaction; `durable` as in `Database.write`."""
         return await to_thread.run_sync(self._write, work, durable, limiter=self._database_threads)
 
+    async def write_if(
+        self, wanted: Callable[[Session, float], bool], work: Callable[[Session, float], T], *, durable: bool = True
+    ) -> T | None:
+        """Run `work` in a write transaction if `wanted` says so on a snapshot; else None, and no writer was held up."""
+
+        def both() -> T | None:
+            return self._write(work, durable) if self._read(wanted) else None
+
+        return await to_thread.run_sync(both, limiter=self._database_threads)
+
     async def slow_hash(self, work: Callable[[], T]) -> T:
         """Run something that burns CPU on purpose: few at a time, away from the database's threads."""
         return await to_thread.run_sync(work, limiter=self._hash_threads)

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import and_, exists, or_, select
+from sqlalchemy import and_, exists, func, or_, select
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -41,10 +41,24 @@ class HandOut:
         self.retry_at = at if self.retry_at is None else min(self.retry_at, at)
 
 
-def has_work(session: Session, pool_id: str, agent_ids: list[str]) -> bool:
-    """Whether a pass could give anything to these agents: spares idle polls the write lock."""
-    unacknowledged = and_(Job.state == "dispatched", Job.agent_id.in_(agent_ids))
-    return bool(session.scalar(select(exists().where(or_(_pending_for(pool_id, agent_ids), unacknowledged)))))
+def has_work(session: Session, now: float, pool_id: str, agent_ids: list[str], otherwise: HandOut) -> bool:
+    """Whether a pass could give anything to these agents now: spares idle polls the write lock.
+
+    If not, `otherwise` is told when an offer nobody has acknowledged may be made again.
+    """
+    oldest_offer = (
+        select(func.min(Attempt.offered_at))
+        .join(Job, and_(Attempt.job_id == Job.id, Attempt.number == Job.attempt))
+        .where(Job.state == "dispatched", Job.agent_id.in_(agent_ids), Attempt.needs_ack)
+    )
+    pending = exists().where(_pending_for(pool_id, agent_ids))
+    found, offered_at = session.execute(select(pending, oldest_offer.scalar_subquery())).one()
+    if found or offered_at is None:
+        return bool(found)
+    again_at = float(offered_at) + REOFFER_AFTER_S
+    if again_at > now:
+        otherwise.look_again(again_at)
+    return again_at <= now
 
 
 def hand_out(

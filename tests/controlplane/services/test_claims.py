@@ -143,13 +143,18 @@ def test_a_base_agent_is_never_given_a_job_twice(world):
 
 def test_has_work(world):
     agent = world.agent()
-    asks = lambda: world.read(lambda s, _now: claims.has_work(s, "default", [agent]))  # noqa: E731
+    later = claims.HandOut()
+    asks = lambda: world.read(lambda s, now: claims.has_work(s, now, "default", [agent], later))  # noqa: E731
     assert not asks()
+    assert later.retry_at is None
     world.submit()
     assert asks()
-    job = world.take(agent)
-    assert not asks()
-    assert job["attempt"] == 1
+    (offer,) = world.poll(agent)
+    assert not asks(), "an offer just made needs no pass, and no write lock, until it may be made again"
+    assert later.retry_at == world.clock.now() + claims.REOFFER_AFTER_S
+    world.clock.sleep(claims.REOFFER_AFTER_S)
+    assert asks()
+    assert [again["attempt"] for again in world.poll(agent)] == [offer["attempt"]] == [1]
 
 
 def test_a_base_hand_out_nobody_saw_goes_back(world):
