@@ -90,12 +90,12 @@ def test_kill_9_of_each_process_loses_nothing_and_doubles_nothing(program, tmp_p
     assert statuses["in_doubt"] <= allowed, statuses
 
 
-def test_sigterm_with_a_job_in_flight_delivers_its_result_then_goes_offline():
+def test_sigterm_with_a_job_in_flight_delivers_its_result_then_goes_offline(tmp_path: Path):
     with running_stack() as stack:
         plane = stack.control_plane
-        job_id = plane.submit("script.bash", {"script": "sleep 10; echo finished"})
-        eventually(lambda: plane.job(job_id)["status"] in {"accepted", "running"}, within=20, what="job accepted")
-        time.sleep(1)
+        started = tmp_path / "started"
+        job_id = plane.submit("script.bash", {"script": f"touch {started}; sleep 10; echo finished"})
+        eventually(started.exists, within=20, what="the job's start")
         stack.agent.process.send_signal(signal.SIGTERM)
         late = plane.submit("script.bash", {"script": "echo late"})
         assert stack.agent.process.wait(45) == 0

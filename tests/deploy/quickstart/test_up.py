@@ -102,8 +102,10 @@ def test_ctrl_c_lets_the_running_job_finish_and_stops_everything(quick_start):
         record = quick_start.record
         agent_id = json.loads(quick_start.home.agent_identity.read_text())["id"]
         with quick_start.operator() as operator:
-            job = operator.submit("script.bash", agent_id, {"script": "sleep 2; echo finished"})
-            eventually(lambda: operator.job(job)["status"] in ("running", "accepted"), what="the job's start")
+            started = quick_start.home.path / "started"
+            job = operator.submit("script.bash", agent_id, {"script": f"touch {started}; sleep 2; echo finished"})
+            # an accepted job that has not started yet would rightly wait for the next start of the agent
+            eventually(started.exists, what="the job's start")
             process.send_signal(signal.SIGINT)
             done = operator.wait(job, 20)
         assert (done["status"], done["result"]["output"]["stdout"]) == ("success", "finished\n")
