@@ -13,8 +13,9 @@ A job's life; every arrow is one compare-and-set of one row, durable before the 
 `in_doubt`, `cancelled` and `expired` are the outbox: they leave it only on the control plane's answer for them.
 """
 
+from easyalert.journal.cancelling import Asked
 from easyalert.journal.figures import Figures
 from easyalert.journal.rows import JobRow, NewJob, Outcome, State, job_key
 from easyalert.journal.store import Journal
 
-__all__ = ["Figures", "JobRow", "Journal", "NewJob", "Outcome", "State", "job_key"]
+__all__ = ["Asked", "Figures", "JobRow", "Journal", "NewJob", "Outcome", "State", "job_key"]

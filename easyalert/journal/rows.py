@@ -100,6 +100,9 @@ class JobRow:
     result: dict[str, Any] | None
     finished_at: float | None
     rejection: str | None
+    cancel_by: str | None = None
+    """Who asked to cancel it; None: nobody."""
+    cancel_at: float | None = None
 
     @property
     def description(self) -> str:
@@ -142,4 +145,6 @@ def row_of(record: sqlite3.Row) -> JobRow:
         result=None if record["result"] is None else json.loads(record["result"]),
         finished_at=record["finished_at"],
         rejection=record["rejection"],
+        cancel_by=record["cancel_by"],
+        cancel_at=record["cancel_at"],
     )

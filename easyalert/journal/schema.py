@@ -15,7 +15,7 @@ from easyalert.errors import JournalDamaged, JournalError
 
 log = logging.getLogger(__name__)
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 _PATIENCE_S: Final = 15.0
 """How long a writer waits for another one."""
 
@@ -49,7 +49,9 @@ CREATE TABLE jobs (
     result_bytes INTEGER NOT NULL DEFAULT 0,
     finished_at REAL,
     settled_at REAL,
-    rejection TEXT
+    rejection TEXT,
+    cancel_by TEXT,
+    cancel_at REAL
 ) STRICT;
 CREATE INDEX jobs_by_state ON jobs (state);
 CREATE INDEX jobs_by_settled ON jobs (settled_at) WHERE settled_at IS NOT NULL;
@@ -58,6 +60,11 @@ INSERT INTO totals VALUES ('executed', 0), ('failed', 0);
 CREATE TABLE minutes (minute INTEGER PRIMARY KEY, executed INTEGER NOT NULL, failed INTEGER NOT NULL) STRICT;
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 """
+
+_UPGRADES: Final = {
+    1: ("ALTER TABLE jobs ADD COLUMN cancel_by TEXT", "ALTER TABLE jobs ADD COLUMN cancel_at REAL"),
+}
+"""From each older format to the next one, in place. `_TABLES` is always the newest."""
 
 
 def open_database(path: Path) -> sqlite3.Connection:
@@ -113,17 +120,27 @@ def _prepare(connection: sqlite3.Connection) -> None:
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
-        if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
-            if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                raise sqlite3.DatabaseError("it holds another program's tables")  # noqa: TRY301 - it takes the rollback
-            for statement in _TABLES.split(";\n"):
-                if statement.strip():
-                    connection.execute(statement)
-            connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        _make_or_upgrade(connection)
         connection.execute("COMMIT")
     except BaseException:
         connection.execute("ROLLBACK")
         raise
+
+
+def _make_or_upgrade(connection: sqlite3.Connection) -> None:
+    """Within a transaction: another process may have done it meanwhile."""
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version == 0:
+        if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            raise sqlite3.DatabaseError("it holds another program's tables")
+        for statement in _TABLES.split(";\n"):
+            if statement.strip():
+                connection.execute(statement)
+    else:
+        for older in range(version, SCHEMA_VERSION):
+            for statement in _UPGRADES[older]:
+                connection.execute(statement)
+    connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
 
 
 def _switch_to_wal(connection: sqlite3.Connection) -> None:

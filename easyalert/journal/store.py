@@ -2,58 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import sqlite3
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import Any, Literal, Self
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
 
-from easyalert.errors import JournalDamaged, JournalError
+from easyalert.journal.cancelling import CancelRequests
 from easyalert.journal.figures import Figures, read_figures
-from easyalert.journal.rows import JobRow, NewJob, Outcome, State, row_of
-from easyalert.journal.schema import open_database
+from easyalert.journal.file import OWNED_SQL, owner_columns
+from easyalert.journal.pause import NOTE as PAUSE_NOTE
+from easyalert.journal.pause import local_pause_of
+from easyalert.journal.rows import JobRow, NewJob, Outcome, State
 from easyalert.protocol.results import ended_without_result
-from easyalert.runtime import ProcessIdentity, boot_id, monotonic_ms
+from easyalert.runtime import ProcessIdentity
 
 Disposition = Literal["new", "waiting", "running", "answered"]
 """What `take` found: never seen; known and not started; running; finished (its result will be sent again)."""
 
 _OUTBOX_SQL = "('done', 'in_doubt', 'cancelled', 'expired')"
-_OWNED_SQL = "owner_boot = ? AND owner_pid = ? AND owner_ticks = ?"
 _REJECTED_KEPT_S = 30 * 86400
 """Results the control plane refused are kept this long for people, whatever the de-duplication memory."""
 
 
-class Journal:
+class Journal(CancelRequests):
     """Raises JournalError (disk, lock) or JournalDamaged. Writes are durable, except what would be said again."""
-
-    def __init__(
-        self,
-        path: Path,
-        *,
-        wall_clock: Callable[[], float] = time.time,
-        monotonic: Callable[[], int] = monotonic_ms,
-        boot: Callable[[], str] = boot_id,
-    ) -> None:
-        self.path = path
-        self._wall = wall_clock
-        self._monotonic = monotonic
-        self._boot = boot()
-        self._pid = os.getpid()
-        self._db = open_database(path)
-
-    def close(self) -> None:
-        """Release the file. The object is useless afterwards."""
-        self._db.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     # ---- taking jobs (poller) ---------------------------------------------------------------------------------------
 
@@ -150,7 +120,7 @@ class Journal:
     def start(self, key: str, owner: ProcessIdentity) -> JobRow | None:
         """The start fence: `queued → started`, for exactly one caller. None: not yours to run, do nothing.
 
-        A job past its start deadline becomes `expired` instead.
+        A job past its start deadline becomes `expired` instead; while the agent is paused here, nothing starts.
         """
         with self._transaction():
             row = self.get(key)
@@ -158,6 +128,8 @@ class Journal:
                 return None
             if self._too_late(key):
                 self._end_expired(row)
+                return None
+            if local_pause_of(self.note(PAUSE_NOTE), self._wall()) is not None:
                 return None
             self._db.execute(
                 "UPDATE jobs SET state = 'started', started_ms = ?, owner_boot = ?, owner_pid = ?, owner_ticks = ?"
@@ -189,17 +161,21 @@ class Journal:
     def owner_died(self, row: JobRow, *, run_again: bool, max_deaths: int = 3) -> State | None:
         """A started row's worker is gone and its process tree is dead: settle what becomes of the job.
 
-        `run_again`: the action may be repeated. The `max_deaths`-th death is final (`error: poison`).
+        `run_again`: the action may be repeated. The `max_deaths`-th death is final (`error: poison`). A job that was
+        to be cancelled is `cancelled`: nothing of it runs any more, and nobody wants it to run again.
         Returns the new state; None when the row has moved on meanwhile, a later run by another process included.
         """
         deaths = row.deaths + 1
         with self._transaction():
             counted = self._db.execute(
-                f"UPDATE jobs SET deaths = ? WHERE key = ? AND state = 'started' AND deaths = ? AND {_OWNED_SQL}",
-                (deaths, row.key, row.deaths, *_owner_columns(row.owner)),
+                f"UPDATE jobs SET deaths = ? WHERE key = ? AND state = 'started' AND deaths = ? AND {OWNED_SQL}",
+                (deaths, row.key, row.deaths, *owner_columns(row.owner)),
             ).rowcount
             if not counted:
                 return None
+            if (asked_by := self.asked_to_cancel(row.key)) is not None:
+                self._end_cancelled(row, State.STARTED, asked_by)
+                return State.CANCELLED
             if deaths >= max_deaths:
                 result = ended_without_result(
                     row.job_id, "poison", f"{deaths} workers died while running this job; it is not run again"
@@ -255,11 +231,6 @@ class Journal:
 
     # ---- looking ----------------------------------------------------------------------------------------------------
 
-    def get(self, key: str) -> JobRow | None:
-        """One row."""
-        rows = self._rows("key = ?", (key,))
-        return rows[0] if rows else None
-
     def latest(self, limit: int = 50, *, state: State | None = None) -> list[JobRow]:
         """The rows received last, newest first; for people."""
         if state is not None:
@@ -281,50 +252,7 @@ class Journal:
             sql = "SELECT count(*) FROM jobs WHERE state IN ('taken', 'queued', 'started')"
             return int(self._db.execute(sql).fetchone()[0])
 
-    # ---- notes between processes ------------------------------------------------------------------------------------
-
-    def note(self, name: str) -> Any:
-        """A small JSON value another process has left (`registration`, `pause`, …); None when absent."""
-        with self._errors():
-            row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
-        return None if row is None else json.loads(row[0])
-
-    def leave_note(self, name: str, value: Any) -> None:
-        """Replace a note; None removes it."""
-        with self._transaction(wait_for_disk=False):
-            if value is None:
-                self._db.execute("DELETE FROM meta WHERE name = ?", (name,))
-            else:
-                self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, json.dumps(value)))
-
     # ---- inside -----------------------------------------------------------------------------------------------------
-
-    def _end(
-        self,
-        key: str,
-        source: State,
-        target: State,
-        outcome: Outcome,
-        result: dict[str, Any],
-        fault: str | None,
-        *,
-        executed: bool = True,
-        owner: ProcessIdentity | None = None,
-    ) -> bool:
-        text = json.dumps(result, allow_nan=False, separators=(",", ":"))
-        whose, whom = (f" AND {_OWNED_SQL}", _owner_columns(owner)) if owner else ("", ())
-        # the parameters are needed no more: what is not there cannot leak
-        moved = self._db.execute(
-            "UPDATE jobs SET state = ?, outcome = ?, result = ?, result_bytes = ?, fault = ?, finished_ms = ?,"
-            f" finished_at = ?, sealed = NULL WHERE key = ? AND state = ?{whose}",
-            (
-                *(target, outcome, text, len(text), fault, self._monotonic(), self._wall()),
-                *(key, source, *whom),
-            ),
-        ).rowcount
-        if moved and executed:
-            self._count(failed=result.get("status") != "success")
-        return bool(moved)
 
     def _end_in_doubt(self, row: JobRow, source: State) -> None:
         result = ended_without_result(
@@ -344,56 +272,9 @@ class Journal:
         )
         self._end(row.key, State.QUEUED, State.EXPIRED, "expired", result, "agent", executed=False)
 
-    def _count(self, *, failed: bool) -> None:
-        self._db.execute(
-            "UPDATE totals SET value = value + 1 WHERE name = 'executed' OR (? AND name = 'failed')", (failed,)
-        )
-        self._db.execute(
-            "INSERT INTO minutes VALUES (?, 1, ?) ON CONFLICT (minute) DO UPDATE"
-            " SET executed = executed + 1, failed = failed + excluded.failed",
-            (int(self._wall() // 60), int(failed)),
-        )
-
     def _too_late(self, key: str) -> bool:
         row = self._db.execute("SELECT boot_id, start_by_ms, start_by_at FROM jobs WHERE key = ?", (key,)).fetchone()
         if row["boot_id"] == self._boot:
             return bool(self._monotonic() > row["start_by_ms"])
         # received before a reboot: the monotonic clock began anew, only the wall clock is left
         return bool(self._wall() > row["start_by_at"])
-
-    def _rows(self, where: str, parameters: Sequence[Any] = ()) -> list[JobRow]:
-        with self._errors():
-            # `where` is always one of this module's own texts
-            records = self._db.execute(f"SELECT * FROM jobs WHERE {where}", parameters).fetchall()
-        return [row_of(record) for record in records]
-
-    @contextlib.contextmanager
-    def _transaction(self, *, wait_for_disk: bool = True) -> Iterator[None]:
-        with self._errors():
-            self._db.execute("PRAGMA synchronous=FULL" if wait_for_disk else "PRAGMA synchronous=NORMAL")
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
-
-    @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
-        """The one edge where sqlite's errors become ours."""
-        if os.getpid() != self._pid:
-            raise RuntimeError("a Journal was carried over a fork; open a new one in the child")
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            raise JournalError(f"the job journal {self.path} cannot be used: {error}") from None
-        except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
-            raise  # a mistake in this program (closed, another thread, a broken rule), not in the file
-        except sqlite3.DatabaseError as error:
-            raise JournalDamaged(f"the job journal {self.path} is damaged: {error}") from None
-
-
-def _owner_columns(owner: ProcessIdentity | None) -> tuple[str, int, int] | tuple[None, None, None]:
-    return (None, None, None) if owner is None else (owner.boot_id, owner.pid, owner.start_ticks)

@@ -210,3 +210,41 @@ def test_a_newer_agents_journal_is_neither_used_nor_set_aside(path):
             door(path)
         assert not isinstance(caught.value, JournalDamaged)
     assert path.exists()
+
+
+# ---- older formats --------------------------------------------------------------------------------------------------
+
+
+def make_format_1(path):
+    """What an agent of the first format has left: no columns for requests to cancel."""
+    fill(path)
+    with sqlite3.connect(path) as db:
+        for column in ("cancel_by", "cancel_at"):
+            db.execute(f"ALTER TABLE jobs DROP COLUMN {column}")
+        db.execute("PRAGMA user_version = 1")
+    db.close()
+
+
+@pytest.mark.parametrize("door", [set_aside_if_damaged, lambda path: Journal(path).close()])
+def test_an_older_journal_is_upgraded_in_place_and_keeps_its_rows(path, door):
+    make_format_1(path)
+    assert not door(path)
+    with Journal(path) as journal:
+        assert journal._db.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION
+        assert len(journal.unreported()) == 40
+        journal.take([new_job("new")])
+        assert journal.cancel("new", "Ada") == "cancelled"
+    assert set_aside_if_damaged(path) is None, "an upgraded file has the tables of a new one"
+
+
+def test_a_failing_upgrade_leaves_the_older_format_whole(path):
+    make_format_1(path)
+    with sqlite3.connect(path) as db:
+        db.execute("ALTER TABLE jobs ADD COLUMN cancel_at REAL")  # the second step of the upgrade cannot be done
+    db.close()
+    with pytest.raises(JournalError):
+        open_database(path)
+    with sqlite3.connect(path) as db:
+        assert db.execute("PRAGMA user_version").fetchone()[0] == 1
+        assert "cancel_by" not in {row[1] for row in db.execute("PRAGMA table_info(jobs)")}
+    db.close()

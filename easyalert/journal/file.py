@@ -1,0 +1,146 @@
+"""The journal's file as an object: opening, transactions, errors, notes, and the one way a row ends."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, Self
+
+from easyalert.errors import JournalDamaged, JournalError
+from easyalert.journal.rows import JobRow, Outcome, State, row_of
+from easyalert.journal.schema import open_database
+from easyalert.runtime import ProcessIdentity, boot_id, monotonic_ms
+
+OWNED_SQL: Final = "owner_boot = ? AND owner_pid = ? AND owner_ticks = ?"
+
+
+class JournalFile:
+    """What every part of the journal is built on. Raises JournalError (disk, lock) or JournalDamaged."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        wall_clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], int] = monotonic_ms,
+        boot: Callable[[], str] = boot_id,
+    ) -> None:
+        self.path = path
+        self._wall = wall_clock
+        self._monotonic = monotonic
+        self._boot = boot()
+        self._pid = os.getpid()
+        self._db = open_database(path)
+
+    def close(self) -> None:
+        """Release the file. The object is useless afterwards."""
+        self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def get(self, key: str) -> JobRow | None:
+        """One row."""
+        rows = self._rows("key = ?", (key,))
+        return rows[0] if rows else None
+
+    # ---- notes between processes ------------------------------------------------------------------------------------
+
+    def note(self, name: str) -> Any:
+        """A small JSON value another process has left (`registration`, `pause`, …); None when absent."""
+        with self._errors():
+            row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return None if row is None else json.loads(row[0])
+
+    def leave_note(self, name: str, value: Any, *, durable: bool = False) -> None:
+        """Replace a note; None removes it. `durable`: it survives a power cut; else only the end of every process."""
+        with self._transaction(wait_for_disk=durable):
+            if value is None:
+                self._db.execute("DELETE FROM meta WHERE name = ?", (name,))
+            else:
+                self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, json.dumps(value)))
+
+    # ---- for the parts of the journal --------------------------------------------------------------------------------
+
+    def _end(
+        self,
+        key: str,
+        source: State,
+        target: State,
+        outcome: Outcome,
+        result: dict[str, Any],
+        fault: str | None,
+        *,
+        executed: bool = True,
+        owner: ProcessIdentity | None = None,
+    ) -> bool:
+        text = json.dumps(result, allow_nan=False, separators=(",", ":"))
+        whose, whom = (f" AND {OWNED_SQL}", owner_columns(owner)) if owner else ("", ())
+        # the parameters are needed no more: what is not there cannot leak
+        moved = self._db.execute(
+            "UPDATE jobs SET state = ?, outcome = ?, result = ?, result_bytes = ?, fault = ?, finished_ms = ?,"
+            f" finished_at = ?, sealed = NULL WHERE key = ? AND state = ?{whose}",
+            (
+                *(target, outcome, text, len(text), fault, self._monotonic(), self._wall()),
+                *(key, source, *whom),
+            ),
+        ).rowcount
+        if moved and executed:
+            self._count(failed=result.get("status") != "success")
+        return bool(moved)
+
+    def _count(self, *, failed: bool) -> None:
+        self._db.execute(
+            "UPDATE totals SET value = value + 1 WHERE name = 'executed' OR (? AND name = 'failed')", (failed,)
+        )
+        self._db.execute(
+            "INSERT INTO minutes VALUES (?, 1, ?) ON CONFLICT (minute) DO UPDATE"
+            " SET executed = executed + 1, failed = failed + excluded.failed",
+            (int(self._wall() // 60), int(failed)),
+        )
+
+    def _rows(self, where: str, parameters: Sequence[Any] = ()) -> list[JobRow]:
+        with self._errors():
+            # `where` is always one of this module's own texts
+            records = self._db.execute(f"SELECT * FROM jobs WHERE {where}", parameters).fetchall()
+        return [row_of(record) for record in records]
+
+    @contextlib.contextmanager
+    def _transaction(self, *, wait_for_disk: bool = True) -> Iterator[None]:
+        with self._errors():
+            self._db.execute("PRAGMA synchronous=FULL" if wait_for_disk else "PRAGMA synchronous=NORMAL")
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        """The one edge where sqlite's errors become ours."""
+        if os.getpid() != self._pid:
+            raise RuntimeError("a Journal was carried over a fork; open a new one in the child")
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise JournalError(f"the job journal {self.path} cannot be used: {error}") from None
+        except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
+            raise  # a mistake in this program (closed, another thread, a broken rule), not in the file
+        except sqlite3.DatabaseError as error:
+            raise JournalDamaged(f"the job journal {self.path} is damaged: {error}") from None
+
+
+def owner_columns(owner: ProcessIdentity | None) -> tuple[str, int, int] | tuple[None, None, None]:
+    """The three columns that name a row's owner."""
+    return (None, None, None) if owner is None else (owner.boot_id, owner.pid, owner.start_ticks)
