@@ -39,6 +39,12 @@ class ControlPlaneSettings(BaseSettings):
         le=60,
         description="Longest wait granted to an agent's poll, seconds. Clients give up at 30 (contract 1.1).",
     )
+    poll_interval_seconds: int | None = Field(
+        default=None,
+        ge=1,
+        le=300,
+        description="Seconds between the polls of idle agents without long poll, instead of their own setting.",
+    )
 
     @property
     def data_path(self) -> Path:

@@ -1,4 +1,4 @@
-"""The agents' endpoints (contract 1.2) and their extensions `longPoll`, `ack`, `receipts`.
+"""The agents' endpoints (contract 1.2) and their extensions `longPoll`, `ack`, `receipts`, `cancel`, `control`.
 
 Base agents need a 2xx for whatever they send with a good key (contract 1.10). Who is calling is known from the key; a
 request that names another agent is refused with 409, never 401 or 403: those make a base agent register anew.
@@ -18,9 +18,10 @@ from controlplane.api.access import Router, agent_identity
 from controlplane.api.bodies import foreign_json, foreign_object, lenient
 from controlplane.api.dispatcher import Dispatcher
 from controlplane.api.envelope import answer
+from controlplane.api.orders import OrderDesk
 from controlplane.api.runtime import runtime_of
 from controlplane.models.tables import Agent as AgentRow
-from controlplane.services import acks, agent_link, reports
+from controlplane.services import acks, agent_link, orders, reports
 from controlplane.services.errors import ConflictError, InvalidError
 from controlplane.services.key_auth import AgentIdentity
 from easyalert.protocol import features, paths
@@ -60,7 +61,10 @@ async def register(request: Request, agent: Agent) -> JSONResponse:
 
 @router.agents("GET", paths.JOBS)
 async def poll(request: Request, agent: Agent) -> JSONResponse:
-    """Hand out jobs: at most `slots`, at once or within `wait` seconds (feature longPoll)."""
+    """Hand out jobs: at most `slots`, at once or within `wait` seconds (feature longPoll).
+
+    With `slots=0` (feature cancel) nothing is handed out: the answer is which of the agent's jobs are to be cancelled.
+    """
     query = request.query_params
     _same_agent(agent, query.get("agentId"))
     runtime = runtime_of(request)
@@ -69,8 +73,11 @@ async def poll(request: Request, agent: Agent) -> JSONResponse:
         wait_s = min(_number(query.get("wait"), 0.0), float(runtime.settings.long_poll_seconds))
         slots = int(_number(query.get("slots"), 1.0))
     dispatcher: Dispatcher = request.app.state.dispatcher
+    desk: OrderDesk = request.app.state.orders
     gone = asyncio.ensure_future(_hung_up(request))
     try:
+        if slots == 0 and features.CANCEL in agent.features:
+            return answer((await desk.listen(agent.agent_id, wait_s=wait_s, gone=gone)).wire())
         jobs = await dispatcher.poll(agent, slots=slots, wait_s=wait_s, gone=gone)
     finally:
         gone.cancel()
@@ -125,11 +132,14 @@ async def heartbeat(request: Request, agent: Agent) -> JSONResponse:
     said = lenient(HeartbeatRequest, body, agentId=agent.agent_id, systemMetrics={}, **unknown)
     kept = said.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"agent_id", "running_jobs"})
 
-    def work(session: Session, now: float) -> None:
-        agent_link.heartbeat(session, now, agent.agent_id, said, figures=kept)
+    runtime = runtime_of(request)
+    interval = runtime.settings.poll_interval_seconds
 
-    await runtime_of(request).write(work)
-    return answer({})
+    def work(session: Session, now: float) -> dict[str, Any]:
+        agent_link.heartbeat(session, now, agent.agent_id, said, figures=kept)
+        return orders.for_agent(session, now, agent.agent_id, agent.features, poll_interval_s=interval).wire()
+
+    return answer(await runtime.write(work))
 
 
 @router.agents("GET", paths.CONNECTIONS)

@@ -14,6 +14,7 @@ from controlplane.api.bodies import BodyLimit
 from controlplane.api.dispatcher import Dispatcher
 from controlplane.api.envelope import install_error_handlers
 from controlplane.api.janitor import Janitor
+from controlplane.api.orders import OrderDesk
 from controlplane.api.runtime import Runtime
 
 logger = logging.getLogger("easyalert.controlplane")
@@ -26,6 +27,7 @@ def create_app(runtime: Runtime, *, version: str = "0") -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         runtime.attach(asyncio.get_running_loop())
         dispatcher = app.state.dispatcher = Dispatcher(runtime)
+        app.state.orders = OrderDesk(runtime)
         tasks = [asyncio.create_task(dispatcher.run()), asyncio.create_task(Janitor(runtime).run())]
         for task in tasks:
             task.add_done_callback(_must_not_end)
@@ -60,6 +62,7 @@ def stop_waiting(app: FastAPI) -> None:
     runtime.watch.close()
     if (dispatcher := getattr(app.state, "dispatcher", None)) is not None:
         dispatcher.close()
+        app.state.orders.close()
 
 
 def _must_not_end(task: asyncio.Task[None]) -> None:

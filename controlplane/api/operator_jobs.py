@@ -94,9 +94,14 @@ async def get_job(
 
 
 @router.operators("POST", "/jobs/{job_id}/cancel", Scope.OPERATOR)
-async def cancel_job(request: Request, job_id: str) -> JSONResponse:
-    """Cancel a job nobody has acknowledged yet."""
-    return answer(await runtime_of(request).write(lambda s, now: _view(s, jobs.cancel(s, now, job_id), now)))
+async def cancel_job(request: Request, job_id: str, caller: Caller) -> JSONResponse:
+    """Cancel a job: 200 when it is over, 202 when the agent that has it is told to end it."""
+
+    def work(session: Session, now: float) -> dict[str, Any]:
+        return _view(session, jobs.cancel(session, now, job_id, caller), now)
+
+    view = await runtime_of(request).write(work)
+    return answer(view, status=200 if view["status"] in lifecycle.FINAL else 202)
 
 
 @router.operators("POST", "/jobs/{job_id}/retry", Scope.OPERATOR)

@@ -77,7 +77,7 @@ class Agent(Base):
     last_heartbeat_at: Mapped[float | None] = mapped_column(Time, default=None)
     said_offline: Mapped[bool] = mapped_column(default=False)
     heartbeat: Mapped[dict[str, Any] | None] = mapped_column(JsonText, default=None)
-    """The last heartbeat as it came, without identity: figures for people, read by no rule but `degraded`."""
+    """The last heartbeat as it came, without identity: for people; rules read only `components` and `paused` in it."""
     last_dispatch_at: Mapped[float] = mapped_column(Time, default=0.0)
 
 
@@ -117,6 +117,7 @@ class Job(Base):
         UniqueConstraint("idempotency_key"),
         Index("ix_jobs_state_pool", "state", "pool_id"),
         Index("ix_jobs_state_target", "state", "target_agent_id"),
+        Index("ix_jobs_agent_cancel", "agent_id", "cancel_requested_at"),
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
@@ -148,6 +149,9 @@ class Job(Base):
     """Who has, or had, the last attempt. No foreign key: the agent may be deleted, its history stays."""
     finished_at: Mapped[float | None] = mapped_column(Time, default=None)
     credentials_wiped: Mapped[bool] = mapped_column(default=False)
+    cancel_requested_at: Mapped[float | None] = mapped_column(Time, default=None)
+    cancel_requested_by: Mapped[str | None] = mapped_column(String(200), default=None)
+    """Name and id of the token."""
 
 
 class Attempt(Base):

@@ -160,6 +160,7 @@ def view(agent: Agent, figures: fleet.Figures, now: float) -> dict[str, Any]:
         "blocked": standing.blocked,
         "disabled": _blocking(agent.disabled, agent.disabled_reason, agent.disabled_until, now),
         "draining": _blocking(agent.draining, agent.draining_reason, agent.draining_until, now),
+        "paused": fleet.paused(agent, now),
         "version": agent.version,
         "hostname": agent.hostname,
         "agentName": agent.agent_name,

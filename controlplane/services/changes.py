@@ -11,10 +11,12 @@ _KEY = "changes"
 
 @dataclass
 class Changes:
-    """Pools in which something may be dispatched now, jobs that became final, and whether secrets were wiped."""
+    """Pools in which something may be dispatched now, jobs that became final, agents with new orders, wiped secrets."""
 
     pools: set[str] = field(default_factory=set)
     jobs: set[str] = field(default_factory=set)
+    ordered: set[str] = field(default_factory=set)
+    """Agents that are to end a job."""
     wiped: bool = False
 
 

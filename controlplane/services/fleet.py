@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
@@ -67,14 +68,29 @@ def standing(agent: Agent, figures: Figures, now: float) -> Standing:
 
 
 def blocked(agent: Agent, now: float) -> str | None:
-    """Why operators keep new jobs from the agent, or None. An end time that has passed no longer counts."""
+    """Why new jobs are kept from the agent, by operators or where it runs, or None. An end that has passed is none."""
     for word, on, reason, until in (
         ("disabled", agent.disabled, agent.disabled_reason, agent.disabled_until),
         ("draining", agent.draining, agent.draining_reason, agent.draining_until),
     ):
         if on and (until is None or until > now):
             return word + (f" until {rfc3339(until)}" if until else "") + (f" ({reason})" if reason else "")
-    return None
+    said = paused(agent, now)
+    if said is None:
+        return None
+    ends, why = said["until"], said["reason"]
+    return "paused where it runs" + (f" until {ends}" if ends else "") + (f" ({why})" if why else "")
+
+
+def paused(agent: Agent, now: float) -> dict[str, Any] | None:
+    """What the agent said of a pause made where it runs: `{"reason", "until"}`; None when there is none (any more)."""
+    said = (agent.heartbeat or {}).get("paused")
+    if not isinstance(said, dict):
+        return None
+    left = said.get("remainingSeconds")
+    if left is not None and (agent.last_heartbeat_at or 0.0) + left <= now:
+        return None
+    return {"reason": said.get("reason"), "until": said.get("until")}
 
 
 def candidate(agent: Agent, standing: Standing, slots: int | None, *, expected: bool = False) -> Candidate:

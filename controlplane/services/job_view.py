@@ -34,7 +34,15 @@ def summary(job: Job) -> dict[str, Any]:
         "createdBy": job.created_by,
         "expiresAt": rfc3339(job.expires_at),
         "finishedAt": rfc3339(job.finished_at),
+        "cancelRequested": cancel_requested(job),
     }
+
+
+def cancel_requested(job: Job) -> dict[str, Any] | None:
+    """Who asked to cancel the job, and when; it may have ended otherwise all the same."""
+    if job.cancel_requested_at is None:
+        return None
+    return {"by": job.cancel_requested_by, "at": rfc3339(job.cancel_requested_at)}
 
 
 def submitted(job: Job) -> dict[str, Any]:

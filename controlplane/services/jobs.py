@@ -12,7 +12,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session, defer
 
 from controlplane.models.tables import Agent, Job, Pool
-from controlplane.services import agents, lifecycle
+from controlplane.services import agents, lifecycle, orders
 from controlplane.services.changes import changes_of
 from controlplane.services.errors import ConflictError, InvalidError, NotFoundError
 from controlplane.services.ids import new_id
@@ -119,20 +119,27 @@ def list_jobs(
     return list(session.scalars(query if before is None else query.where(Job.id < before)))
 
 
-def cancel(session: Session, now: float, job_id: str) -> Job:
-    """End a job nobody has acknowledged. Cancelling a cancelled job is no error."""
+def cancel(session: Session, now: float, job_id: str, by: str) -> Job:
+    """End a job nobody has acknowledged; have the agent that has taken it end it. Repeating it is no error.
+
+    `by` is the id of the operator's token. Raises ConflictError when the job is over, or its agent cannot be told.
+    """
     job = get(session, job_id)
     if job.state == "cancelled":
         return job
     if job.state in lifecycle.FINAL:
         raise ConflictError(f"the job is already {job.state}: there is nothing to cancel", code="already_final")
     attempt = lifecycle.current_attempt(session, job) if job.state == "dispatched" else None
-    if job.state in {"accepted", "running"} or (attempt is not None and not attempt.needs_ack):
+    taken = job.state in {"accepted", "running"} or (attempt is not None and not attempt.needs_ack)
+    if taken and not orders.can_be_told(session, job):
         raise ConflictError(
             f"the job is {job.state}: its agent has taken it and cannot be told to stop; wait for its result",
             code="cancel_not_supported",
         )
-    lifecycle.finish(session, job, attempt, "cancelled", now, "Cancelled by an operator before any agent took it.")
+    orders.request_cancel(session, job, now, by)
+    if not taken:
+        reason = f"Cancelled by {job.cancel_requested_by} before any agent took it."
+        lifecycle.finish(session, job, attempt, "cancelled", now, reason)
     return job
 
 
@@ -152,7 +159,7 @@ def retry(session: Session, now: float, job_id: str) -> Job:
     if job.target_agent_id is not None:
         agents.get(session, job.target_agent_id)
     job.state, job.state_reason = "pending", "Queued again by an operator."
-    job.agent_id = job.finished_at = None
+    job.agent_id = job.finished_at = job.cancel_requested_at = job.cancel_requested_by = None
     job.available_at = now
     job.expires_at = now + (DEFAULT_MAX_QUEUE_AGE_S if pool is None else pool.max_queue_age_s)
     lifecycle.touch_dispatch(session, job)

@@ -91,7 +91,10 @@ def _finish(session: Session, now: float, job: Job, attempt: Attempt, result: Re
     if attempt.accepted_at is None and attempt.needs_ack:
         attempt.accepted_at = now
     outcome = result.outcome or "finished"
-    lifecycle.finish(session, job, attempt, result.status if outcome == "finished" else outcome, now)
+    state = result.status if outcome == "finished" else outcome
+    asked = state == "cancelled" and job.cancel_requested_by is not None
+    reason = f"Cancelled by {job.cancel_requested_by} while {attempt.agent_name} had it." if asked else None
+    lifecycle.finish(session, job, attempt, state, now, reason)
 
 
 def _note(attempt: Attempt, result: ResultEnvelope, now: float) -> None:

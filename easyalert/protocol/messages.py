@@ -186,6 +186,28 @@ class WorkerFigures(Message):
     """The last 5 minutes that had jobs, oldest first."""
 
 
+class Block(Message):
+    """Why an agent takes no new jobs for now: said by the control plane, or by the agent of itself."""
+
+    reason: Text | None = None
+    until: Text | None = None
+    """RFC 3339, for people. Clocks differ: what counts is the next field."""
+    remaining_seconds: float | None = None
+    """It ends this long after the message. None: when the other side says so."""
+
+
+class OrdersData(Message):
+    """`data` of the answer to a heartbeat, and of a poll with `slots=0` (features cancel, control)."""
+
+    cancel_jobs: list[AckItem] = Field(default_factory=list)
+    """Hand-outs that somebody wants ended. Repeated until their results are there."""
+    disabled: Block | None = None
+    drain: Block | None = None
+    """As `disabled`; said of an agent that is about to be stopped."""
+    poll_interval_seconds: int | None = None
+    """Seconds between polls while idle, instead of the agent's own setting. None: as it is set there."""
+
+
 class HeartbeatRequest(Message):
     """`POST …/heartbeat` (contract 1.6), then the extension fields (sent when the server offered any feature)."""
 
@@ -209,3 +231,5 @@ class HeartbeatRequest(Message):
     workers: WorkerFigures | None = None
     components: dict[str, str] | None = None
     """State per component (`poller`, `redis`, `workers`, `vault`, `disk`): `ok`, or a short reason."""
+    paused: Block | None = None
+    """The agent was paused where it runs (feature control)."""

@@ -37,7 +37,7 @@ def test_cancelled_meanwhile(world):
     agent = world.agent()
     job = world.submit()
     (wire,) = world.poll(agent)
-    world.write(lambda s, now: jobs.cancel(s, now, job))
+    world.write(lambda s, now: jobs.cancel(s, now, job, "tok_test"))
     assert reasons(world.ack(agent, wire)) == [(job, 1, "cancelled")]
     assert world.state(job) == "cancelled"
 

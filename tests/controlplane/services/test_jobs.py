@@ -128,7 +128,7 @@ def test_list_filters_and_pages(world):
 
 
 def cancel(world, job):
-    return world.write(lambda s, now: jobs.cancel(s, now, job))
+    return world.write(lambda s, now: jobs.cancel(s, now, job, "tok_test"))
 
 
 def retry(world, job):

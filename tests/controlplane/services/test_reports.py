@@ -135,7 +135,7 @@ def test_a_result_of_a_cancelled_job_is_rejected(world):
     agent = world.agent()
     job = world.submit()
     (wire,) = world.poll(agent)
-    world.write(lambda s, now: jobs.cancel(s, now, job))
+    world.write(lambda s, now: jobs.cancel(s, now, job, "tok_test"))
     assert fate(world.report(agent, result(wire))) == [("rejected", "cancelled")]
     assert world.state(job) == "cancelled"
 

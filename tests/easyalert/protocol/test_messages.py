@@ -51,7 +51,17 @@ def test_fields_of_later_versions_are_ignored(sample):
 
 def test_every_top_level_message_has_a_sample():
     covered = {model_of(sample).__name__ for sample in SAMPLES}
-    nested = {"Message", "AckItem", "AckRefusal", "Timings", "Receipt", "SystemMetrics", "MinuteCount", "WorkerFigures"}
+    nested = {
+        "Message",
+        "AckItem",
+        "Block",
+        "AckRefusal",
+        "Timings",
+        "Receipt",
+        "SystemMetrics",
+        "MinuteCount",
+        "WorkerFigures",
+    }
     assert covered | nested >= MODELS.keys()
 
 
