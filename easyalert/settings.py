@@ -92,6 +92,9 @@ class AgentSettings(BaseSettings):
     shutdown_grace_seconds: int = Field(
         default=30, ge=0, le=3600, description="How long running jobs may go on after SIGTERM before they are cut off."
     )
+    cancel_grace_seconds: int = Field(
+        default=10, ge=0, le=300, description="How long a cancelled job may go on after SIGTERM before it is killed."
+    )
     long_poll_seconds: int = Field(
         default=25,
         ge=0,
@@ -233,6 +236,11 @@ class AgentSettings(BaseSettings):
     def wakeup_socket(self) -> Path:
         """Datagram socket of the poller: one byte means "look at the journal"."""
         return self.run_dir / "poller.sock"
+
+    @property
+    def workers_socket(self) -> Path:
+        """Datagram socket of the workers' bookkeeper: one byte means "some running job is to be cancelled"."""
+        return self.run_dir / "workers.sock"
 
     @property
     def embedded_redis(self) -> bool:
