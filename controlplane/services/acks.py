@@ -26,18 +26,33 @@ def _acknowledge_one(session: Session, now: float, agent_id: str, item: AckItem)
     job = session.get(Job, item.job_id)
     attempt = session.get(Attempt, (item.job_id, item.attempt)) if job is not None else None
     if job is None or attempt is None:
+        _skip_forgotten(job, item.attempt)
         return "unknown"
-    if job.state in {"cancelled", "expired"} and attempt.status is None:
-        return job.state
-    if attempt.agent_id != agent_id or attempt.number != job.attempt or attempt.end == "released":
-        return "reassigned"
-    if job.state == "in_doubt" and attempt.status is None:
-        # Accepted once, then silent for too long: whoever looked has been told that its outcome is unknown.
-        return "expired"
-    if job.state == "pending":
-        return "reassigned"
+    if (reason := _reason_against(job, attempt, agent_id)) is not None:
+        return reason
     if job.state == "dispatched":
         job.state = "accepted"
         attempt.accepted_at = attempt.renewed_at = now
         lifecycle.wipe_credentials(session, job)
     return None
+
+
+def _skip_forgotten(job: Job | None, number: int) -> None:
+    """An agent names a hand-out that a power cut has undone here: its number is used up.
+
+    Given again, a late repetition of this acknowledgement could accept the new hand-out in the name of the old one.
+    """
+    if job is not None and job.state == "pending" and number == job.attempt + 1:
+        job.attempt = number
+
+
+def _reason_against(job: Job, attempt: Attempt, agent_id: str) -> str | None:
+    if job.state in {"cancelled", "expired"} and attempt.status is None:
+        return job.state
+    if attempt.agent_id != agent_id or attempt.number != job.attempt or attempt.end == "released":
+        return "reassigned"
+    if job.state in lifecycle.FINAL and attempt.status is None:
+        # Accepted once, then silent for too long: whoever looked has been told that its outcome is unknown, and may
+        # have settled it.
+        return "expired"
+    return "reassigned" if job.state == "pending" else None

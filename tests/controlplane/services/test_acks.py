@@ -99,6 +99,38 @@ def test_a_job_in_doubt_is_not_permitted_again(world):
     assert reasons(world.ack(agent, wire)) == [(job, 1, "expired")]
 
 
+@pytest.mark.parametrize("status", ["success", "error"])
+def test_a_job_that_a_person_has_settled_does_not_start_any_more(world, status):
+    agent = world.agent()
+    job = world.submit()
+    wire = world.take(agent)
+    world.clock.sleep(4000)
+    world.sweep()
+    world.write(lambda s, now: jobs.settle(s, now, job, status=status, note="looked at it"))
+    assert reasons(world.ack(agent, wire)) == [(job, 1, "expired")]
+    assert world.state(job) == status
+
+
+def test_the_number_of_a_forgotten_hand_out_is_not_given_again(world):
+    """A power cut has undone the hand-out 1; its agent has it in its journal and asks."""
+    agent = world.agent()
+    job = world.submit()
+    for _ in range(2):
+        assert reasons(world.ack(agent, (job, 1))) == [(job, 1, "unknown")]
+    (wire,) = world.poll(agent)
+    assert wire["attempt"] == 2
+    assert reasons(world.ack(agent, (job, 1))) == [(job, 1, "unknown")], "a late repetition accepts nothing"
+    assert world.ack(agent, wire).refused == []
+
+
+def test_no_other_number_is_skipped(world):
+    agent = world.agent()
+    job = world.submit()
+    world.ack(agent, (job, 3), (job, 0), (job, -1), (job, 2_000_000_000))
+    (wire,) = world.poll(agent)
+    assert wire["attempt"] == 1
+
+
 @pytest.mark.parametrize("count", [0, 1, 40])
 def test_every_item_is_in_exactly_one_list(world, count):
     agent = world.agent()
