@@ -32,7 +32,7 @@ def test_it_can_be_executed_and_begins_with_what_it_does(script):
     assert "set -eu" in lines
 
 
-@pytest.mark.parametrize("name", ["setup", "test", "check", "bench"])
+@pytest.mark.parametrize("name", ["setup", "test", "check", "bench", "chaos"])
 def test_help_installs_nothing(name, host):
     host.real("date")
     done = host.run(str(ROOT / "scripts" / name), "--help")

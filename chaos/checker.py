@@ -1,0 +1,270 @@
+"""The judge: takes what was seen of a run and says which promises were broken. Pure; it starts and asks nothing."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from chaos.nemesis import Kind
+from chaos.recorder import Mark
+
+FINAL: Final = frozenset({"success", "error", "timed_out", "cancelled", "in_doubt", "expired"})
+_MAY_BECOME_TRUE: Final = "in_doubt"
+_SPREADS_MS: Final = 1_000
+"""A death spreads: supervisor, pool, worker; a job may still begin on the way."""
+_SHOWN: Final = 20
+"""More violations than this are counted, not listed."""
+
+
+@dataclass(frozen=True)
+class JobSeen:
+    """A job as the control plane tells it when all is over."""
+
+    number: int
+    job_id: str
+    status: str
+    idempotent: bool = False
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class RowSeen:
+    """A row of an agent's journal when all is over. Times in milliseconds since boot."""
+
+    agent: str
+    job_id: str
+    state: str
+    outcome: str | None
+    success: bool
+    started_ms: int | None
+    finished_ms: int | None
+
+
+@dataclass(frozen=True)
+class Strike:
+    """A fault as it was done. Times in milliseconds since boot; `hit` is empty when there was nothing to hit."""
+
+    begun_ms: int
+    ended_ms: int
+    kind: Kind
+    agent: str
+    program: str = ""
+    hit: tuple[int, ...] = ()
+
+    @property
+    def cuts(self) -> bool:
+        """Whether it may end a job in its midst."""
+        if not self.hit:
+            return False
+        return self.kind in {"kill_worker", "kill_supervisor", "kill_agent"} or (
+            self.kind == "kill_program" and self.program == "workers"
+        )
+
+
+@dataclass(frozen=True)
+class Counters:
+    """One agent's totals: as its journal keeps them and as its last heartbeat told them."""
+
+    agent: str
+    executed: int
+    failed: int
+    told_executed: int | None
+    told_failed: int | None
+
+
+@dataclass
+class History:
+    """Everything that was seen."""
+
+    cap: int
+    jobs: list[JobSeen]
+    marks: list[Mark]
+    submitted: int
+    rows: list[RowSeen] = field(default_factory=list)
+    strikes: list[Strike] = field(default_factory=list)
+    counters: list[Counters] = field(default_factory=list)
+    peaks: dict[str, int] = field(default_factory=dict)
+    """Agent → most jobs alive at one instant, as their open connections showed."""
+    finals: list[tuple[str, str]] = field(default_factory=list)
+    """(job id, final state) as looked up from time to time, oldest first."""
+    late: list[str] = field(default_factory=list)
+    """Ids of jobs that were not final within the bound after the faults had stopped."""
+    leftovers: list[str] = field(default_factory=list)
+    """Sentences: processes, files, Redis keys that are still there."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`violations` is empty when every promise was kept."""
+
+    violations: list[str]
+    figures: dict[str, Any]
+
+
+def judge(history: History) -> Verdict:
+    """Every promise against the whole history."""
+    rules = (_lost, _doubles, _false_success, _unexpected_ends, _changed, _capped, _doubts, _agreement, _counted)
+    broken = [sentence for rule in rules for sentence in rule(history)] + history.leftovers
+    figures = _figures(history) | {"violations": len(broken)}
+    if len(broken) > _SHOWN:
+        broken = [*broken[:_SHOWN], f"… and {len(broken) - _SHOWN} more"]
+    return Verdict(broken, figures)
+
+
+def _counts(history: History, kind: str) -> Counter[int]:
+    return Counter(mark.job for mark in history.marks if mark.kind == kind)
+
+
+def _lost(history: History) -> Iterator[str]:
+    if len(history.jobs) != history.submitted:
+        yield f"{history.submitted - len(history.jobs)} submitted jobs are unknown to the control plane"
+    for job in history.jobs:
+        if job.status not in FINAL:
+            yield f"lost: job {job.number} ({job.job_id}) is still {job.status}"
+    for job_id in history.late:
+        yield f"late: job {job_id} was not final within its bound after the faults had stopped"
+
+
+def _doubles(history: History) -> Iterator[str]:
+    repeatable = {job.number for job in history.jobs if job.idempotent}
+    for number, times in _counts(history, "start").items():
+        if times > 1 and number not in repeatable:
+            yield f"double effect: job {number} started {times} times and is not idempotent"
+
+
+def _false_success(history: History) -> Iterator[str]:
+    started, ended = _counts(history, "start"), _counts(history, "end")
+    for job in history.jobs:
+        if job.status == "success" and not (started[job.number] and ended[job.number]):
+            yield f"false success: job {job.number} has {started[job.number]} starts and {ended[job.number]} ends"
+
+
+def _unexpected_ends(history: History) -> Iterator[str]:
+    started = _counts(history, "start")
+    poison = 3
+    for job in history.jobs:
+        if job.status in FINAL - {"success", "in_doubt", "error"}:
+            yield f"job {job.number} ended as {job.status}: {job.error}"
+        elif job.status == "error" and not (
+            # honest answers of an agent: three workers died on a repeatable job; it could not even write the script
+            (job.idempotent and (job.error or "").startswith("poison") and started[job.number] <= poison)
+            or ("cannot write" in (job.error or "") and not started[job.number])
+        ):
+            yield f"job {job.number} ended as error: {job.error}"
+
+
+def _changed(history: History) -> Iterator[str]:
+    last: dict[str, str] = {}
+    for job_id, state in [*history.finals, *((job.job_id, job.status) for job in history.jobs)]:
+        before = last.setdefault(job_id, state)
+        if before not in {state, _MAY_BECOME_TRUE}:
+            yield f"two results: job {job_id} was {before}, then {state}"
+        last[job_id] = state
+
+
+def _capped(history: History) -> Iterator[str]:
+    peaks = _peaks(history)
+    for agent, peak in peaks.items():
+        if peak > history.cap:
+            yield f"cap: {peak} jobs ran at once on agent {agent}, {history.cap} are allowed"
+
+
+def _peaks(history: History) -> dict[str, int]:
+    """Both witnesses: open connections, and pairs of marks of one run. At equal times ends come first."""
+    peaks = dict(history.peaks)
+    moments: dict[str, list[tuple[float, int]]] = defaultdict(list)
+    starts: dict[tuple[int, str], list[float]] = defaultdict(list)
+    for mark in history.marks:
+        if mark.kind == "start":
+            starts[mark.job, mark.agent].append(mark.at)
+        elif began := starts[mark.job, mark.agent]:
+            moments[mark.agent] += [(began.pop(), 1), (mark.at, -1)]
+    for agent, changes in moments.items():
+        running = 0
+        for _, change in sorted(changes):
+            running += change
+            peaks[agent] = max(peaks.get(agent, 0), running)
+    return peaks
+
+
+def _doubts(history: History) -> Iterator[str]:
+    """`in_doubt` needs a job that had started, and a kill between its start and its end."""
+    doubtful = {row.job_id: row for row in history.rows if row.outcome == "in_doubt"}
+    for job in history.jobs:
+        if job.status != "in_doubt":
+            continue
+        row = doubtful.get(job.job_id)
+        if row is None:
+            yield f"in doubt without a reason: job {job.number} ({job.job_id}); no agent says so"
+        elif cause_of(row, history.strikes) is None:
+            yield f"in doubt without a reason: job {job.number} ({job.job_id}); nothing was killed while it ran"
+
+
+def cause_of(row: RowSeen, strikes: Iterable[Strike]) -> Strike | None:
+    """The first fault that can have cut this run."""
+    if row.started_ms is None or row.finished_ms is None:
+        return None
+    for strike in strikes:
+        if strike.cuts and strike.agent == row.agent and strike.ended_ms + _SPREADS_MS >= row.started_ms:
+            return strike if strike.begun_ms <= row.finished_ms else None
+    return None
+
+
+def _agreement(history: History) -> Iterator[str]:
+    """Both sides say the same, and nothing waits any more."""
+    by_job: dict[str, list[RowSeen]] = defaultdict(list)
+    for row in history.rows:
+        by_job[row.job_id].append(row)
+        if row.state not in {"acked", "rejected"}:
+            yield f"unsettled: job {row.job_id} is still {row.state} in the journal of agent {row.agent}"
+        if row.state == "rejected":
+            yield f"rejected: agent {row.agent} could not deliver the result of job {row.job_id}"
+    if not history.rows:
+        return
+    for job in history.jobs:
+        if job.status == "success" and not any(row.success for row in by_job[job.job_id]):
+            yield f"disagreement: job {job.job_id} is a success here and on no agent"
+        if job.status != "success" and any(row.success for row in by_job[job.job_id]):
+            yield f"disagreement: job {job.job_id} succeeded on an agent and is {job.status} here"
+
+
+def _counted(history: History) -> Iterator[str]:
+    for counters in history.counters:
+        ran = [
+            row
+            for row in history.rows
+            if row.agent == counters.agent and row.outcome in {"finished", "timed_out", "in_doubt"}
+        ]
+        rows = (len(ran), sum(not row.success for row in ran))
+        kept = (counters.executed, counters.failed)
+        told = (counters.told_executed, counters.told_failed)
+        if not rows == kept == told:
+            yield f"counters of agent {counters.agent} (executed, failed): rows {rows}, journal {kept}, told {told}"
+
+
+def _figures(history: History) -> dict[str, Any]:
+    started, ended = _counts(history, "start"), _counts(history, "end")
+    doubtful = [job for job in history.jobs if job.status == "in_doubt"]
+    rows = {row.job_id: row for row in history.rows if row.outcome == "in_doubt"}
+    causes = Counter(
+        cause.kind if (row := rows.get(job.job_id)) and (cause := cause_of(row, history.strikes)) else "unknown"
+        for job in doubtful
+    )
+    return {
+        "jobs": history.submitted,
+        "ended": dict(Counter(job.status for job in history.jobs)),
+        "lost": sum(1 for _ in _lost(history)),
+        "doubleEffects": sum(1 for _ in _doubles(history)),
+        "falseSuccess": sum(1 for _ in _false_success(history)),
+        "repeatedIdempotent": sum(job.idempotent and started[job.number] > 1 for job in history.jobs),
+        "inDoubt": len(doubtful),
+        "inDoubtCauses": dict(causes),
+        "inDoubtNeverBegun": sum(not started[job.number] for job in doubtful),
+        "inDoubtWholeEffect": sum(bool(ended[job.number]) for job in doubtful),
+        "mostAtOnce": _peaks(history),
+        "cap": history.cap,
+        "faults": dict(Counter(strike.kind for strike in history.strikes if strike.hit)),
+        "missed": sum(not strike.hit for strike in history.strikes),
+    }

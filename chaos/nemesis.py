@@ -1,0 +1,99 @@
+"""The schedule of faults: made from a seed alone, so that the same seed gives the same faults at the same moments.
+
+Faults that name a process by number (`pick`) choose among those that live then; everything else is fixed here.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from chaos.proxy import TOXICS, Toxic
+
+Kind = Literal[
+    "kill_program", "kill_worker", "kill_supervisor", "kill_agent", "kill_control_plane", "pause_program",
+    "pause_worker", "toxic", "lose_redis_data", "fill_disk",
+]  # fmt: skip
+PROGRAMS: Final = ("poller", "workers", "heartbeat", "admin", "redis")
+
+_BURST_S: Final = (2.0, 5.0)
+_QUIET_S: Final = (3.0, 6.0)
+_GAP_S: Final = (0.1, 0.5)
+_FIRST_S: Final = 4.0
+"""The agents start and take their first jobs undisturbed."""
+_WEIGHTS: Final[dict[Kind, int]] = {
+    "kill_worker": 30,
+    "kill_program": 24,
+    "toxic": 14,
+    "pause_worker": 6,
+    "pause_program": 6,
+    "kill_agent": 6,
+    "lose_redis_data": 5,
+    "kill_supervisor": 4,
+    "kill_control_plane": 3,
+    "fill_disk": 2,
+}
+_HOLD_S: Final[dict[Kind, tuple[float, float]]] = {
+    "pause_worker": (0.3, 3.0),
+    "pause_program": (0.3, 3.0),
+    "toxic": (0.5, 4.0),
+    "kill_control_plane": (0.2, 2.0),
+    "fill_disk": (2.0, 5.0),
+}
+"""How long a fault lasts, seconds; the others are over at once."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One act of the nemesis."""
+
+    at: float
+    """Seconds from the beginning of the run."""
+    kind: Kind
+    agent: int
+    """Which agent it befalls."""
+    hold: float = 0.0
+    program: str = ""
+    pick: float = 0.0
+    """Which of the processes that live then: 0 the first, just below 1 the last."""
+    toxic: Toxic | None = None
+
+
+def plan(seed: int, seconds: float, *, agents: int = 1, without: Iterable[Kind] = ()) -> list[Fault]:
+    """The faults of a run of that many seconds, in order: bursts of one every 0.1 to 0.5 s, with quiet between.
+
+    An agent whose programs are killed all the time would never come up: it is the quiet that lets jobs run at all.
+    """
+    dice = random.Random(seed)
+    faults: list[Fault] = []
+    left_out = set(without)
+    now = _FIRST_S
+    while now < seconds:
+        burst_end = now + dice.uniform(*_BURST_S)
+        while now < min(burst_end, seconds):
+            fault = _one(dice, now, agents)
+            if fault.kind not in left_out:
+                faults.append(fault)
+            now += dice.uniform(*_GAP_S)
+        now += dice.uniform(*_QUIET_S)
+    return faults
+
+
+def _one(dice: random.Random, now: float, agents: int) -> Fault:
+    kind = dice.choices(list(_WEIGHTS), list(_WEIGHTS.values()))[0]
+    # drawn always, used or not: leaving a kind of fault out must not change the others
+    agent, program, pick = dice.randrange(agents), dice.choice(PROGRAMS), dice.random()
+    toxic_kind, strength, length = dice.choice(TOXICS), dice.random(), dice.random()
+    shortest, longest = _HOLD_S.get(kind, (0.0, 0.0))
+    value = {"latency": 0.05 + strength, "bandwidth": 2_000 + 20_000 * strength}.get(toxic_kind, 0.0)
+    return Fault(
+        at=round(now, 3),
+        kind=kind,
+        agent=agent,
+        hold=round(shortest + (longest - shortest) * length, 3),
+        program=program if kind in {"kill_program", "pause_program"} else "",
+        pick=round(pick, 6),
+        toxic=Toxic(toxic_kind, round(value, 3)) if kind == "toxic" else None,
+    )
