@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from controlplane.cli import exits
+from controlplane.models.at_rest import AtRest, load_or_make_key
 from controlplane.models.engine import Database
 from controlplane.models.migrate import migrate
 from controlplane.settings import ControlPlaneSettings
@@ -36,13 +37,24 @@ def open_database(settings: ControlPlaneSettings) -> Iterator[Database]:
             "or choose another with --data-dir",
             exits.STORAGE,
         ) from error
-    database = Database(settings.url)
+    database = Database(settings.url, AtRest(_key(folder / "secret.key")))
     try:
         migrate(database)
         _keep_private(database.file)
         yield database
     finally:
         database.close()
+
+
+def _key(path: Path) -> bytes:
+    try:
+        return load_or_make_key(path)
+    except OSError as error:
+        raise CommandError(
+            f"{path} cannot be used ({error.strerror}): give the user its rights", exits.STORAGE
+        ) from error
+    except ConfigurationError as error:
+        raise CommandError(str(error), exits.STORAGE) from None
 
 
 @contextlib.contextmanager

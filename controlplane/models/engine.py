@@ -8,6 +8,7 @@ busy handler polls with growing sleeps, which costs a waiting request up to 100 
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
+from controlplane.models.at_rest import AtRest, info_with
 from easyalert.errors import EasyAlertError
 
 POOL_SIZE = 24
@@ -50,8 +52,10 @@ class Database:
     session's `info` carries what the transaction left there.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, at_rest: AtRest | None = None) -> None:
+        """`at_rest` seals what must not lie in the database in clear; without it, nothing outlives this object."""
         parsed = make_url(url)
+        self._at_rest = at_rest or AtRest(os.urandom(32))
         self.url: URL = parsed
         self.after_commit: AfterCommit | None = None
         self._is_sqlite = parsed.get_backend_name() == "sqlite"
@@ -73,7 +77,7 @@ class Database:
     @contextlib.contextmanager
     def read(self) -> Iterator[Session]:
         """A consistent snapshot. Nothing is written, whatever the block does."""
-        with _storage_errors(), Session(self.engine, autoflush=False, expire_on_commit=False) as session:
+        with _storage_errors(), self._session(self.engine, autoflush=False) as session:
             # Closing rolls back, and leaves what was loaded readable; rollback() would not.
             yield session
 
@@ -85,12 +89,15 @@ class Database:
         in part and never once a durable transaction has followed. For what the other side will ask for again.
         """
         engine = self._writing if durable else self._writing_lazily
-        with _storage_errors(), self._write_lock, Session(engine, expire_on_commit=False) as session:
+        with _storage_errors(), self._write_lock, self._session(engine) as session:
             yield session
             session.commit()
         # Outside the lock: waking others up must not hold up the next writer.
         if self.after_commit is not None:
             self.after_commit(session)
+
+    def _session(self, engine: Engine, *, autoflush: bool = True) -> Session:
+        return Session(engine, autoflush=autoflush, expire_on_commit=False, info=info_with(self._at_rest))
 
     def scrub(self) -> bool:
         """Take deleted secrets out of the write-ahead log too. False while a reader stands in the way: try again."""

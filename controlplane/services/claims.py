@@ -27,6 +27,10 @@ REOFFER_AFTER_S = 1.0
 """Before this, the first answer may still be on its way."""
 _REOFFER_MIN_LEASE_S = 5.0
 _BATCH = 500
+_KEY_GONE = (
+    "The key these credentials were sealed with, secret.key in the control plane's data folder, has changed: "
+    "deliver them again."
+)
 
 
 @dataclass
@@ -80,7 +84,8 @@ def hand_out(
     for item, chosen, why in decided.assigned:
         agent = members[chosen.agent_id][0]
         job = session.get_one(Job, item.job_id)
-        result.jobs.setdefault(agent.id, []).append(_claim(session, now, job, agent, why))
+        if (params := _sendable(session, now, job, None)) is not None:
+            result.jobs.setdefault(agent.id, []).append(_claim(session, now, job, agent, why, params))
     return result
 
 
@@ -127,9 +132,11 @@ def _offer_again(
         if now < attempt.offered_at + REOFFER_AFTER_S:
             result.look_again(attempt.offered_at + REOFFER_AFTER_S)
             continue
+        if (params := _sendable(session, now, job, attempt)) is None:
+            continue
         attempt.offered_at = now
         candidate.free -= 1
-        result.jobs.setdefault(agent.id, []).append(_envelope(job, attempt, now))
+        result.jobs.setdefault(agent.id, []).append(_envelope(job, attempt, now, params))
 
 
 def _pending_for(pool_id: str, agent_ids: list[str]) -> ColumnElement[bool]:
@@ -151,7 +158,18 @@ def _pending(session: Session, now: float, pool_id: str, polling: list[Candidate
     return [Waiting(*row) for row in rows]
 
 
-def _claim(session: Session, now: float, job: Job, agent: Agent, why: dict[str, Any]) -> dict[str, Any]:
+def _sendable(session: Session, now: float, job: Job, attempt: Attempt | None) -> dict[str, Any] | None:
+    """The parameters for the agent; None when they cannot be opened any more, which ends the job."""
+    try:
+        return lifecycle.sent_params(session, job)
+    except LookupError:
+        lifecycle.finish(session, job, attempt, "error", now, _KEY_GONE)
+        return None
+
+
+def _claim(
+    session: Session, now: float, job: Job, agent: Agent, why: dict[str, Any], params: dict[str, Any]
+) -> dict[str, Any]:
     needs_ack = features.ACK in agent.features
     job.attempt += 1
     job.state, job.state_reason, job.agent_id = "dispatched", None, agent.id
@@ -169,26 +187,26 @@ def _claim(session: Session, now: float, job: Job, agent: Agent, why: dict[str, 
         renewed_at=now,
     )
     session.add(attempt)
-    envelope = _envelope(job, attempt, now)
+    envelope = _envelope(job, attempt, now, params)
     if not needs_ack:
         lifecycle.wipe_credentials(session, job)
     return envelope
 
 
-def _envelope(job: Job, attempt: Attempt, now: float) -> dict[str, Any]:
+def _envelope(job: Job, attempt: Attempt, now: float, params: dict[str, Any]) -> dict[str, Any]:
     if not attempt.needs_ack:
         return JobEnvelope(
             job_id=wire_job_id(job.id, attempt.number),
             action_type=job.action_type,
             connection_id=job.connection_id,
-            params=job.params,
+            params=params,
         ).wire()
     extensions = {} if job.idempotent is None else {"idempotent": job.idempotent}
     return JobEnvelope(
         job_id=job.id,
         action_type=job.action_type,
         connection_id=job.connection_id,
-        params=job.params,
+        params=params,
         attempt=attempt.number,
         lease_seconds=round(attempt.lease_until - now, 3),
         start_within_seconds=START_WITHIN_DEFAULT_S,

@@ -76,6 +76,7 @@ def submit(session: Session, now: float, asked: NewJob) -> tuple[Job, bool]:
         expires_at=now + pool.max_queue_age_s,
         attempt=0,
     )
+    lifecycle.seal_credentials(session, job)
     session.add(job)
     changes_of(session).pools.add(pool.id)
     return job, True

@@ -12,10 +12,11 @@ and `sweep` ends what reaches it.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
+from controlplane.models.at_rest import at_rest_of
 from controlplane.models.tables import Agent, Attempt, Job
 from controlplane.services.changes import changes_of
 from easyalert.protocol.limits import START_WITHIN_DEFAULT_S
@@ -81,6 +82,19 @@ def finish(
     changes = changes_of(session)
     changes.jobs.add(job.id)
     touch_dispatch(session, job)
+
+
+def seal_credentials(session: Session, job: Job) -> None:
+    """A new job: the secrets of a credential delivery go into the database sealed."""
+    if job.action_type == _CREDENTIALS_ACTION and "credentials" in job.params:
+        job.params = {**job.params, "credentials": at_rest_of(session).seal(job.id, job.params["credentials"])}
+
+
+def sent_params(session: Session, job: Job) -> dict[str, Any]:
+    """The parameters as the agent gets them. Raises LookupError when the key of sealed ones is gone."""
+    if job.action_type == _CREDENTIALS_ACTION and "credentials" in job.params and not job.credentials_wiped:
+        return {**job.params, "credentials": at_rest_of(session).open(job.id, job.params["credentials"])}
+    return job.params
 
 
 def wipe_credentials(session: Session, job: Job) -> None:

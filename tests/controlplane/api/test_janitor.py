@@ -6,6 +6,7 @@ import pytest
 
 from controlplane.api.janitor import HOUSEKEEPING_S, Janitor
 from controlplane.services import sweep
+from controlplane.models.tables import Job
 from controlplane.services.lifecycle import LEASE_S
 from tests.support.waiting import eventually
 
@@ -26,15 +27,18 @@ def test_a_lease_that_ends_hands_the_job_to_another_poll(service):
 def test_credentials_leave_the_files_of_a_running_server(service):
     agent = service.agent()
     params = {"connectionId": "c", "credentials": {"password": "s3cret-canary"}}
-    service.submit("system.storeCredential", params=params)
+    job = service.submit("system.storeCredential", params=params)
     (wire,) = agent.poll()
     file = service.database.file
+    with service.database.read() as session:
+        sealed = session.get_one(Job, job).params["credentials"].encode()
 
-    def held():
+    def held(text=sealed):
         files = [p for p in file.parent.iterdir() if p.name.startswith(file.name)]
-        return any(b"s3cret-canary" in p.read_bytes() for p in files)
+        return any(text in p.read_bytes() for p in files)
 
-    assert held()
+    assert held(), "sealed, until the agent has it"
+    assert not held(b"s3cret-canary")
     agent.ack(wire)
     eventually(lambda: not held(), what="the scrubbed database")
 

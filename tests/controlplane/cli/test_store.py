@@ -19,7 +19,11 @@ def test_a_second_start_keeps_everything(tmp_path):
     for _ in range(2):
         with open_database(settings):
             pass
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["controlplane.migrate.lock", "controlplane.sqlite3"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "controlplane.migrate.lock",
+        "controlplane.sqlite3",
+        "secret.key",
+    ]
 
 
 def test_a_folder_that_cannot_be_is_a_sentence(tmp_path):

@@ -2,6 +2,7 @@ import threading
 
 import pytest
 
+from controlplane.models.at_rest import AtRest
 from controlplane.models.tables import Attempt, Job
 from controlplane.services import agents, claims
 from controlplane.services.lifecycle import LEASE_S
@@ -201,3 +202,35 @@ def test_many_agents_claiming_at_once_get_each_job_exactly_once(world):
     assert set(claimed) == submitted
     assert world.read(lambda s, _now: s.query(Attempt).count()) == 120
     assert world.read(lambda s, _now: s.query(Job).filter(Job.attempt != 1).count()) == 0
+
+
+def _delivery(world):
+    params = {"connectionId": "c", "credentials": {"password": "s3cret-canary"}}
+    return world.submit("system.storeCredential", params=params)
+
+
+def test_credentials_wait_sealed_and_never_touch_a_file_in_clear(world, database):
+    agent, job = world.agent(), _delivery(world)
+    folder = database.file.parent
+    assert all(b"s3cret-canary" not in file.read_bytes() for file in folder.iterdir() if file.is_file())
+    for again in (False, True):
+        (wire,) = world.poll(agent)
+        assert wire["params"] == {"connectionId": "c", "credentials": {"password": "s3cret-canary"}}, again
+        world.clock.sleep(claims.REOFFER_AFTER_S)
+    assert all(b"s3cret-canary" not in file.read_bytes() for file in folder.iterdir() if file.is_file())
+    assert world.job(job)["params"]["credentials"] == "[redacted]"
+
+
+@pytest.mark.parametrize("offered", [False, True])
+def test_credentials_whose_key_is_gone_end_their_job_and_hold_up_no_other(world, database, offered):
+    agent, job = world.agent(), _delivery(world)
+    if offered:
+        world.poll(agent)
+        world.clock.sleep(claims.REOFFER_AFTER_S)
+    database._at_rest = AtRest(bytes(32))
+    other = world.submit()
+    # the one slot asked for may have been meant for it; ending it marks the pool, and the next pass goes on
+    given = world.poll(agent) or world.poll(agent)
+    assert [wire["jobId"] for wire in given] == [other]
+    assert world.state(job) == "error"
+    assert "secret.key" in world.job(job)["statusReason"]
