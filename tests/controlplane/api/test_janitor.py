@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from controlplane.api.janitor import HOUSEKEEPING_S, Janitor
-from controlplane.services import sweep
 from controlplane.models.tables import Job
+from controlplane.services import sweep
 from controlplane.services.lifecycle import LEASE_S
 from tests.support.waiting import eventually
 
