@@ -190,26 +190,37 @@ def _peaks(history: History) -> dict[str, int]:
 
 
 def _doubts(history: History) -> Iterator[str]:
-    """`in_doubt` needs a job that had started, and a kill between its start and its end."""
-    doubtful = {row.job_id: row for row in history.rows if row.outcome == "in_doubt"}
+    """`in_doubt` needs a job that had started, and a kill between its start and its end that can have cut it."""
+    rows = {row.job_id: row for row in history.rows if row.outcome == "in_doubt"}
+    causes = causes_of(rows.values(), history.strikes, history.cap)
     for job in history.jobs:
         if job.status != "in_doubt":
             continue
-        row = doubtful.get(job.job_id)
-        if row is None:
+        if job.job_id not in rows:
             yield f"in doubt without a reason: job {job.number} ({job.job_id}); no agent says so"
-        elif cause_of(row, history.strikes) is None:
+        elif job.job_id not in causes:
             yield f"in doubt without a reason: job {job.number} ({job.job_id}); nothing was killed while it ran"
 
 
-def cause_of(row: RowSeen, strikes: Iterable[Strike]) -> Strike | None:
-    """The first fault that can have cut this run."""
-    if row.started_ms is None or row.finished_ms is None:
-        return None
-    for strike in strikes:
-        if strike.cuts and strike.agent == row.agent and strike.ended_ms + _SPREADS_MS >= row.started_ms:
-            return strike if strike.begun_ms <= row.finished_ms else None
-    return None
+def causes_of(rows: Iterable[RowSeen], strikes: Iterable[Strike], cap: int) -> dict[str, Strike]:
+    """Job id → the fault that cut it. The death of one worker cuts one job, any other at most `cap`.
+
+    Whoever ended first is given the first fault that fits: if any way explains all of them, this one does.
+    """
+    causes: dict[str, Strike] = {}
+    waiting = sorted((row for row in rows if row.started_ms and row.finished_ms), key=lambda row: row.finished_ms or 0)
+    for strike in sorted((strike for strike in strikes if strike.cuts), key=lambda strike: strike.ended_ms):
+        fitting = [row for row in waiting if _fits(strike, row)]
+        for row in fitting[: 1 if strike.kind == "kill_worker" else cap]:
+            causes[row.job_id] = strike
+            waiting.remove(row)
+    return causes
+
+
+def _fits(strike: Strike, row: RowSeen) -> bool:
+    spreads = 0 if strike.kind == "kill_worker" else _SPREADS_MS
+    began_in_time = row.started_ms is not None and row.started_ms <= strike.ended_ms + spreads
+    return strike.agent == row.agent and began_in_time and strike.begun_ms <= (row.finished_ms or 0)
 
 
 def _agreement(history: History) -> Iterator[str]:
@@ -247,11 +258,7 @@ def _counted(history: History) -> Iterator[str]:
 def _figures(history: History) -> dict[str, Any]:
     started, ended = _counts(history, "start"), _counts(history, "end")
     doubtful = [job for job in history.jobs if job.status == "in_doubt"]
-    rows = {row.job_id: row for row in history.rows if row.outcome == "in_doubt"}
-    causes = Counter(
-        cause.kind if (row := rows.get(job.job_id)) and (cause := cause_of(row, history.strikes)) else "unknown"
-        for job in doubtful
-    )
+    causes = causes_of((row for row in history.rows if row.outcome == "in_doubt"), history.strikes, history.cap)
     return {
         "jobs": history.submitted,
         "ended": dict(Counter(job.status for job in history.jobs)),
@@ -260,7 +267,9 @@ def _figures(history: History) -> dict[str, Any]:
         "falseSuccess": sum(1 for _ in _false_success(history)),
         "repeatedIdempotent": sum(job.idempotent and started[job.number] > 1 for job in history.jobs),
         "inDoubt": len(doubtful),
-        "inDoubtCauses": dict(causes),
+        "inDoubtCauses": dict(
+            Counter(causes[job.job_id].kind if job.job_id in causes else "unknown" for job in doubtful)
+        ),
         "inDoubtNeverBegun": sum(not started[job.number] for job in doubtful),
         "inDoubtWholeEffect": sum(bool(ended[job.number]) for job in doubtful),
         "mostAtOnce": _peaks(history),

@@ -24,6 +24,8 @@ class Hands:
     def __init__(self, world: World) -> None:
         self._world = world
         self.strikes: list[Strike] = []
+        self.plane_starts_s: list[float] = []
+        """How long the control plane took to answer again, each time."""
         self._lasting: list[threading.Thread] = []
         self._healing = threading.Event()
 
@@ -53,6 +55,7 @@ class Hands:
             "pause_worker": lambda: self._pause(_picked(kept.workers(), fault.pick), fault.hold),
             "pause_program": lambda: self._pause(_named(kept, fault.program), fault.hold),
             "toxic": lambda: self._poison(kept, fault),
+            "partition": lambda: self._poison(kept, fault),
             "lose_redis_data": lambda: _lose_redis_data(kept),
             "kill_control_plane": lambda: self._kill_control_plane(fault.hold),
             "fill_disk": lambda: self._fill_disk(kept, fault.hold),
@@ -69,6 +72,8 @@ class Hands:
         thread.start()
 
     def _poison(self, kept: KeptAgent, fault: Fault) -> list[int]:
+        if kept.proxy.toxic is not None:
+            return []
         kept.proxy.set(fault.toxic)
         self._later(fault.hold, lambda: kept.proxy.set(None))
         return [kept.proxy.port]
@@ -87,10 +92,12 @@ class Hands:
         plane.stop(signal.SIGKILL)
 
         def start() -> None:
+            began = time.monotonic()
             try:
                 plane.start()
             finally:
                 self._world.plane_lock.release()
+            self.plane_starts_s.append(round(time.monotonic() - began, 1))
 
         self._later(seconds, start)
         return [pid]

@@ -15,7 +15,9 @@ from chaos.recorder import Recorder
 
 _OPEN: Final = "pending,dispatched,accepted,running"
 _IDEMPOTENT_EVERY: Final = 10
-_LENGTH_S: Final = (0.01, 0.25)
+_LENGTH_S: Final = (0.01, 0.6)
+_BATCH: Final = 8
+"""Jobs come in batches, so that a line forms and all slots are taken."""
 _RETRY_S: Final = 0.2
 
 
@@ -30,10 +32,15 @@ class Planned:
 
 
 def planned(seed: int, jobs: int, seconds: float) -> list[Planned]:
-    """`jobs` jobs over `seconds`, the same for the same seed."""
+    """`jobs` jobs over `seconds`, in batches at an even pace; the same for the same seed."""
     dice = random.Random(seed)
     return [
-        Planned(number, number * seconds / jobs, round(dice.uniform(*_LENGTH_S), 3), number % _IDEMPOTENT_EVERY == 9)
+        Planned(
+            number,
+            number // _BATCH * _BATCH * seconds / jobs,
+            round(dice.uniform(*_LENGTH_S), 3),
+            number % _IDEMPOTENT_EVERY == 9,
+        )
         for number in range(jobs)
     ]
 

@@ -14,7 +14,7 @@ from chaos.proxy import TOXICS, Toxic
 
 Kind = Literal[
     "kill_program", "kill_worker", "kill_supervisor", "kill_agent", "kill_control_plane", "pause_program",
-    "pause_worker", "toxic", "lose_redis_data", "fill_disk",
+    "pause_worker", "toxic", "partition", "lose_redis_data", "fill_disk",
 ]  # fmt: skip
 PROGRAMS: Final = ("poller", "workers", "heartbeat", "admin", "redis")
 
@@ -34,11 +34,13 @@ _WEIGHTS: Final[dict[Kind, int]] = {
     "kill_supervisor": 4,
     "kill_control_plane": 3,
     "fill_disk": 2,
+    "partition": 1,
 }
 _HOLD_S: Final[dict[Kind, tuple[float, float]]] = {
     "pause_worker": (0.3, 3.0),
     "pause_program": (0.3, 3.0),
     "toxic": (0.5, 4.0),
+    "partition": (5.0, 75.0),
     "kill_control_plane": (0.2, 2.0),
     "fill_disk": (2.0, 5.0),
 }
@@ -95,5 +97,9 @@ def _one(dice: random.Random, now: float, agents: int) -> Fault:
         hold=round(shortest + (longest - shortest) * length, 3),
         program=program if kind in {"kill_program", "pause_program"} else "",
         pick=round(pick, 6),
-        toxic=Toxic(toxic_kind, round(value, 3)) if kind == "toxic" else None,
+        toxic=_network(kind, Toxic(toxic_kind, round(value, 3))),
     )
+
+
+def _network(kind: Kind, drawn: Toxic) -> Toxic | None:
+    return drawn if kind == "toxic" else Toxic("black_hole") if kind == "partition" else None

@@ -84,7 +84,7 @@ class Run:
         figures = {
             "settledAfterSeconds": settled_after,
             "memoryMb": {kept.name: leftovers.memory_mb(kept) for kept in world.agents},
-            "submissionsRefused": load.refused,
+            "controlPlaneStartsSeconds": hands.plane_starts_s,
         }
         for kept in world.agents:
             kept.stop()

@@ -149,6 +149,18 @@ def test_what_does_cut_jobs_is_a_reason(strike):
     assert broken(history) == ""
 
 
+def test_the_death_of_one_worker_cuts_one_job():
+    history = good()
+    history.cap = 2
+    history.jobs[1] = replace(history.jobs[1], status="in_doubt")
+    history.finals = []
+    history.rows[1] = replace(history.rows[1], outcome="in_doubt", success=False, started_ms=3_000, finished_ms=3_400)
+    history.counters = []
+    assert broken(history) == "in doubt without a reason: job 2 (j2); nothing was killed while it ran"
+    history.strikes = [replace(history.strikes[0], kind="kill_agent")]
+    assert broken(history) == ""
+
+
 def test_in_doubt_that_no_agent_knows_of():
     history = good()
     history.rows[2] = replace(history.rows[2], agent="one", outcome="expired")

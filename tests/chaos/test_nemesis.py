@@ -22,8 +22,8 @@ def test_a_longer_run_begins_as_the_shorter_one_in_its_quiet_parts():
 
 def test_leaving_a_kind_out_changes_no_other_fault():
     everything = plan(5, 120)
-    assert plan(5, 120, without=("fill_disk", "toxic")) == [
-        fault for fault in everything if fault.kind not in {"fill_disk", "toxic"}
+    assert plan(5, 120, without=("fill_disk", "toxic", "partition")) == [
+        fault for fault in everything if fault.kind not in {"fill_disk", "toxic", "partition"}
     ]
 
 
@@ -44,8 +44,8 @@ def test_every_kind_strikes_every_agent_and_says_what_it_needs():
     faults = plan(1, 3_000, agents=2)
     kinds = {fault.kind for fault in faults}
     assert {(fault.kind, fault.agent) for fault in faults} == {(kind, agent) for kind in kinds for agent in (0, 1)}
-    assert len(kinds) == 10
+    assert len(kinds) == 11
     for fault in faults:
-        assert (fault.toxic is not None) == (fault.kind == "toxic")
+        assert (fault.toxic is not None) == (fault.kind in {"toxic", "partition"})
         assert (fault.program in PROGRAMS) == (fault.kind in {"kill_program", "pause_program"})
         assert 0 <= fault.pick < 1
