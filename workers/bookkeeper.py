@@ -40,6 +40,7 @@ TICK_S: Final = 2.0
 CAPABILITIES_NOTE: Final = "capabilities"
 """Journal note with the kinds of actions this agent has; the poller registers with it."""
 _STALE_TEMPORARY: Final = "easyalert_*"
+"""Then the pid of the worker, see `Context.temporary_prefix`."""
 
 
 def bookkeeper_main(tools: Toolbox, lifeline: Lifeline, pool_pid: int, *, first: bool) -> NoReturn:
@@ -102,8 +103,7 @@ class Bookkeeper:
         swept = trees.kill_all(lambda: trees.marked(f"@{self._tools.agent}"))
         if swept:
             log.warning("killed %d processes that jobs of an earlier run had left", swept)
-        for leftover in self._tools.settings.tmp_dir.glob(_STALE_TEMPORARY):
-            shutil.rmtree(leftover, ignore_errors=True)
+        self._remove_files()
         self._for_redis.append(self._bury_strangers)
         self._tell_redis()
 
@@ -132,6 +132,7 @@ class Bookkeeper:
     def tick(self) -> None:
         """Every TICK_S, whether or not anything was said. Raises JournalDamaged."""
         if self._catch_up():
+            self._remove_files()
             self._tell_redis()
 
     def _catch_up(self) -> bool:
@@ -196,6 +197,13 @@ class Bookkeeper:
         log.warning("job %s (%s) overran its %d seconds; its worker was killed", row.job_id, row.action, seconds)
         self._show_end(key)
         wakeup.notify(self._tools.settings.wakeup_socket)
+
+    def _remove_files(self) -> None:
+        """What dead workers' jobs have left on the disk: scripts may hold secrets."""
+        for leftover in self._tools.settings.tmp_dir.glob(_STALE_TEMPORARY):
+            pid = leftover.name.split("_")[1]
+            if not pid.isdigit() or _parent_of(int(pid)) != self._pool_pid:
+                shutil.rmtree(leftover, ignore_errors=True)
 
     # ---- Redis ------------------------------------------------------------------------------------------------------
 

@@ -75,6 +75,20 @@ def test_what_an_earlier_pool_has_left_is_settled_and_swept(bookkeeper, chain, j
     assert [entry.name for entry in chain.home.settings.tmp_dir.iterdir()] == ["somebody-elses"]
 
 
+def test_the_files_of_a_dead_workers_job_are_removed_and_those_of_a_living_one_stay(bookkeeper, chain):
+    living = subprocess.Popen(["sleep", "60"])
+    place = chain.home.settings.tmp_dir
+    for folder in (f"easyalert_{living.pid}_abc", "easyalert_1_abc", f"easyalert_{os.getppid()}_abc"):
+        (place / folder).mkdir()
+        (place / folder / "script.sh").write_text("secret")
+    bookkeeper.tick()
+    assert [entry.name for entry in place.iterdir()] == [f"easyalert_{living.pid}_abc"]
+    living.kill()
+    living.wait()
+    bookkeeper.tick()
+    assert list(place.iterdir()) == []
+
+
 def test_the_tree_is_hunted_down_before_the_row_is_settled(bookkeeper, chain, journal, tools, monkeypatch):
     key = started(chain, journal)
     process = subprocess.Popen(["sleep", "60"], env={"EASYALERT_JOB": trees.job_mark(key, tools.agent)})

@@ -71,6 +71,7 @@ def test_a_killed_worker_leaves_the_job_in_doubt_and_no_process_behind(make_chai
     assert result["exitCode"] == -1
     assert chain.row(key).state is State.IN_DOUBT
     assert all(map(gone, pids))
+    eventually(lambda: not list(chain.home.settings.tmp_dir.iterdir()), within=5, what="its script removed")
     assert chain.result(chain.bash("echo next"))["output"]["stdout"] == "next\n"
 
 

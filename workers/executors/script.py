@@ -160,7 +160,7 @@ def _result(ctx: Context, interpreter: Interpreter, end: ProcessEnd) -> Executor
 def _script_file(ctx: Context, text: bytes, suffix: str) -> Iterator[tuple[Path, Path]]:
     """The script in a private folder, and the working directory beside it; both gone afterwards (contract 6.3)."""
     try:
-        folder = Path(tempfile.mkdtemp(prefix="easyalert_", dir=ctx.tmp_dir))
+        folder = Path(tempfile.mkdtemp(prefix=ctx.temporary_prefix, dir=ctx.tmp_dir))
     except OSError as error:
         raise AgentFault(f"this agent cannot write to {ctx.tmp_dir} ({error.strerror})") from None
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -53,6 +54,11 @@ class Context:
 
     def __repr__(self) -> str:
         return f"Context({self.action_type} {self.job_id})"
+
+    @property
+    def temporary_prefix(self) -> str:
+        """How names of files and folders in `tmp_dir` begin: they say whose they are, and go when that worker dies."""
+        return f"easyalert_{os.getpid()}_"
 
     def remaining(self) -> float:
         """Seconds until the job's deadline, never negative."""

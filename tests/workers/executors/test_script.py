@@ -135,7 +135,7 @@ def test_the_script_lies_in_a_private_folder_that_is_gone_afterwards(harness, tm
     ran = harness.run("bash", {"script": 'stat -c %a "$0" "$(dirname "$0")" .; echo "$0"; touch left-over'})
     *modes, path = ran.recorded["output"]["stdout"].split()
     assert modes == ["700", "700", "700"]
-    assert path.startswith(str(tmp_path / "easyalert_"))
+    assert path.startswith(str(tmp_path / f"easyalert_{os.getpid()}_"))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,7 @@ def test_its_text_shows_no_secret():
     shown = f"{ctx!r} {ctx}"
     assert "job_1" in shown
     assert not any(secret in shown for secret in ("hunter2", "agents-own-key", "secret-in-params"))
+
+
+def test_names_of_temporary_files_say_whose_they_are():
+    assert context().temporary_prefix == f"easyalert_{os.getpid()}_"
