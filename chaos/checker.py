@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ FINAL: Final = frozenset({"success", "error", "timed_out", "cancelled", "in_doub
 _MAY_BECOME_TRUE: Final = "in_doubt"
 _SPREADS_MS: Final = 1_000
 """A death spreads: supervisor, pool, worker; a job may still begin on the way."""
+_SIGKILL: Final = int(signal.SIGKILL)
 _SHOWN: Final = 20
 """More violations than this are counted, not listed."""
 
@@ -91,6 +93,8 @@ class History:
     """(job id, final state) as looked up from time to time, oldest first."""
     late: list[str] = field(default_factory=list)
     """Ids of jobs that were not final within the bound after the faults had stopped."""
+    exits: dict[str, list[int]] = field(default_factory=dict)
+    """Agent → exit codes of its runs, oldest first; the last one is that of the stop at the end."""
     leftovers: list[str] = field(default_factory=list)
     """Sentences: processes, files, Redis keys that are still there."""
 
@@ -105,7 +109,18 @@ class Verdict:
 
 def judge(history: History) -> Verdict:
     """Every promise against the whole history."""
-    rules = (_lost, _doubles, _false_success, _unexpected_ends, _changed, _capped, _doubts, _agreement, _counted)
+    rules = (
+        _lost,
+        _doubles,
+        _false_success,
+        _unexpected_ends,
+        _changed,
+        _capped,
+        _doubts,
+        _agreement,
+        _counted,
+        _exits,
+    )
     broken = [sentence for rule in rules for sentence in rule(history)] + history.leftovers
     figures = _figures(history) | {"violations": len(broken)}
     if len(broken) > _SHOWN:
@@ -253,6 +268,17 @@ def _counted(history: History) -> Iterator[str]:
         told = (counters.told_executed, counters.told_failed)
         if not rows == kept == told:
             yield f"counters of agent {counters.agent} (executed, failed): rows {rows}, journal {kept}, told {told}"
+
+
+def _exits(history: History) -> Iterator[str]:
+    """An agent ends when it is killed or told to, or does not start on a full disk (2); it never gives up by itself."""
+    for agent, codes in history.exits.items():
+        full = any(strike.kind == "fill_disk" and strike.agent == agent and strike.hit for strike in history.strikes)
+        expected = {-_SIGKILL, 2} if full else {-_SIGKILL}
+        if wrong := [code for code in codes[:-1] if code not in expected]:
+            yield f"agent {agent} ended by itself with {wrong}"
+        if codes and codes[-1] != 0:
+            yield f"agent {agent} did not stop in good order: {codes[-1]}"
 
 
 def _figures(history: History) -> dict[str, Any]:

@@ -89,7 +89,8 @@ class Run:
         for kept in world.agents:
             kept.stop()
         history.leftovers += leftovers.of_stopped(world)
-        figures["exits"] = {kept.name: dict(Counter(kept.exits)) for kept in world.agents}
+        history.exits = {kept.name: kept.exits for kept in world.agents}
+        figures["exits"] = {name: dict(Counter(codes)) for name, codes in history.exits.items()}
         self._write_down(history)
         verdict = judge(history)
         return Verdict(verdict.violations + load.refused, {**asdict(options), **verdict.figures, **figures})

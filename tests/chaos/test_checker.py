@@ -214,3 +214,26 @@ def test_leftovers_are_violations():
     history = good()
     history.leftovers = ["2 processes outlived their agents"]
     assert broken(history) == "2 processes outlived their agents"
+
+
+@pytest.mark.parametrize(
+    ("codes", "sentence"),
+    [
+        ([-9, -9, 0], ""),
+        ([-9, 1, 0], "agent one ended by itself with [1]"),
+        ([0, 0], "agent one ended by itself with [0]"),
+        ([2, 0], "agent one ended by itself with [2]"),
+        ([-9, -9], "agent one did not stop in good order: -9"),
+    ],
+)
+def test_an_agent_ends_only_when_it_is_killed_or_told_to(codes, sentence):
+    history = good()
+    history.exits = {"one": codes}
+    assert broken(history) == sentence
+
+
+def test_an_agent_need_not_start_on_a_full_disk():
+    history = good()
+    history.exits = {"one": [-9, 2, 0]}
+    history.strikes.append(Strike(4_000, 4_100, "fill_disk", "one", hit=(1,)))
+    assert broken(history) == ""
