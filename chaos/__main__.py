@@ -14,7 +14,7 @@ from chaos.run import Options, Run, as_table, new_folder
 
 
 def main(argv: list[str]) -> int:
-    """Run and judge. Exit codes: 0 every promise kept; 1 one is broken, or the product did not start."""
+    """Run and judge. Exit codes: 0 every promise kept; 1 not, or the product did not start, or it was stopped."""
     options, as_json = _options(argv)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that everything that was started is ended
 
@@ -28,6 +28,10 @@ def main(argv: list[str]) -> int:
         verdict = Run(options, folder, say).run()
     except AssertionError as error:
         say(f"the product did not come up: {error}; its logs are in {folder}")
+        return 1
+    except (KeyboardInterrupt, SystemExit):
+        say("stopped; everything it had started is ended")
+        _forget(folder)
         return 1
     print(json.dumps(verdict.figures | {"broken": verdict.violations}) if as_json else as_table(verdict))
     again = f"scripts/chaos --seed {options.seed} --minutes {options.minutes:g} --jobs {options.jobs}"
