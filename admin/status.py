@@ -15,6 +15,7 @@ from pydantic.alias_generators import to_camel
 from easyalert import __version__
 from easyalert.errors import JournalError, QueueError
 from easyalert.journal import Journal
+from easyalert.journal.pause import pause_now
 from easyalert.protocol.messages import RegisterData
 from easyalert.queues import agent_queue, connect, queued_keys, registered_workers
 from easyalert.settings import AgentSettings
@@ -49,6 +50,7 @@ class StatusReader:
             "registered": agent_id is not None,
             "agentId": agent_id,
             "paused": notes["poller"].get("paused"),
+            "pause": journal.pop("pause", None),
             "controlPlane": self._control_plane(),
             "workers": {
                 "registered": workers,
@@ -71,10 +73,11 @@ class StatusReader:
             with Journal(self.settings.journal_path) as journal:
                 figures = {to_camel(name): value for name, value in asdict(journal.figures()).items()}
                 notes = {name: journal.note(name) for name in _NOTES}
+                pause = pause_now(journal, time.time())
         except JournalError as error:
             return {"state": "unavailable", "error": str(error)}, nothing
         return (
-            {"state": "ok", "error": None, **figures},
+            {"state": "ok", "error": None, **figures, "pause": None if pause is None else pause.wire()},
             {name: note if isinstance(note, dict) else {} for name, note in notes.items()},
         )
 

@@ -73,9 +73,21 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("--json", action="store_true", help="print one JSON object")
     jobs = commands.add_parser("jobs", help="list the latest jobs in the journal")
     jobs.add_argument("job", nargs="?", metavar="ID", help="only this job, as the control plane or the queue calls it")
+    jobs.add_argument("of", nargs="?", metavar="cancel ID", help="end the job: at once, or its processes if it runs")
     jobs.add_argument("--rejected", action="store_true", help="only results the control plane refused for good")
     jobs.add_argument("--limit", type=int, default=50, metavar="N", help="how many, newest first (default: 50)")
     jobs.add_argument("--json", action="store_true", help="print one JSON array")
+    pause = commands.add_parser(
+        "pause",
+        help="take no new jobs and start none, until resumed or a given time; running jobs go on",
+        description="Nothing new starts on this agent; what runs goes on, results are reported. The control plane is"
+        " told, and gives the jobs to others. Survives restarts.",
+    )
+    pause.add_argument("--reason", metavar="TEXT", help="why; shown to operators")
+    end = pause.add_mutually_exclusive_group()
+    end.add_argument("--until", metavar="TIME", help="end by itself: 18:00 (local time) or 2026-01-31T18:00:00+01:00")
+    end.add_argument("--for", dest="span", metavar="SPAN", help="end by itself after 90s, 30m, 2h or 1d")
+    commands.add_parser("resume", help="end a pause made with `pause`")
     vault = commands.add_parser("vault", help="look at the vault; values are never shown")
     looks = vault.add_subparsers(dest="vault_command", metavar="WHAT", required=True)
     for name, text in (("list", "names of all credentials"), ("doctor", "check every entry, say what to do")):

@@ -48,7 +48,7 @@ def _control_plane(settings: AgentSettings, state: Part) -> list[Part]:
 
 def _storage(settings: AgentSettings, state: Part) -> list[Part]:
     found = []
-    if state["paused"]:
+    if state["paused"] and not state["pause"]:  # a wanted pause is no problem
         folder = shlex.quote(str(settings.state_dir))
         found.append(_advice(f"no new jobs are taken: {state['paused']}", f"df -h {folder}"))
     if state["redis"]["state"] == "unavailable":
@@ -63,6 +63,10 @@ def _storage(settings: AgentSettings, state: Part) -> list[Part]:
 def hints(state: Part) -> list[Part]:
     """What wants a look and degrades nothing."""
     found = []
+    if (pause := state["pause"]) is not None:
+        local = pause["kind"] == "paused"
+        undo = "easyalert-agent resume" if local else "enable the agent on the control plane"
+        found.append(_advice(f"no new jobs are {'started' if local else 'taken'}: {pause['sentence']}", undo))
     if state["jobs"].get("rejected"):
         count = state["jobs"]["rejected"]
         found.append(_advice(f"{count} results were refused by the control plane", "easyalert-agent jobs --rejected"))

@@ -1,4 +1,4 @@
-"""`easyalert-agent jobs`: the journal's latest rows. Never parameters, never output."""
+"""`easyalert-agent jobs`: the journal's latest rows. Never parameters, never output. `jobs cancel ID`: `cli.cancel`."""
 
 from __future__ import annotations
 
@@ -7,16 +7,22 @@ import json
 import time
 from typing import Any
 
+from cli import cancel
+from cli.cancel import UnknownJob
 from cli.looking import settings_to_look
 from cli.terminal import duration, plain, table
-from easyalert.errors import EasyAlertError
 from easyalert.journal import JobRow, Journal, State
 
 
 def main(options: argparse.Namespace) -> int:
     """Print them, newest first. Raises JournalError."""
-    path = settings_to_look().journal_path
+    settings = settings_to_look()
+    path = settings.journal_path
     rows: list[JobRow] = []
+    if options.of is not None and options.job != "cancel":
+        raise UnknownJob(f"'{plain(options.job)}' is nothing to do with a job; there is: jobs cancel ID")
+    if options.of is not None and path.exists():
+        return cancel.main(settings, options.of)
     if path.exists():  # opening it would make it
         with Journal(path) as journal:
             rows = _chosen(journal, options)
@@ -25,14 +31,11 @@ def main(options: argparse.Namespace) -> int:
     elif rows:
         print("\n".join(view(rows, time.time())))
     elif options.job:
-        raise UnknownJob(f"this agent's journal has no job {plain(options.job)}; it forgets reported ones after a day")
+        name = plain(options.of or options.job)
+        raise UnknownJob(f"this agent's journal has no job {name}; it forgets reported ones after a day")
     else:
         print("no results were rejected" if options.rejected else "no jobs yet")
     return 0
-
-
-class UnknownJob(EasyAlertError):  # noqa: N818 - the condition is the name
-    """The journal has no such job (any more)."""
 
 
 def _chosen(journal: Journal, options: argparse.Namespace) -> list[JobRow]:
@@ -58,6 +61,7 @@ def as_json(row: JobRow) -> dict[str, Any]:
         "finishedAt": row.finished_at,
         "durationMs": result.get("durationMs"),
         "rejection": row.rejection,
+        "cancelRequested": None if row.cancel_at is None else {"by": row.cancel_by, "at": row.cancel_at},
     }
 
 

@@ -18,6 +18,7 @@ from cli.supervisor_rpc import process_table
 from easyalert import __version__
 from easyalert.errors import JournalError
 from easyalert.journal import Figures, Journal
+from easyalert.journal.pause import pause_now
 from easyalert.queues import agent_queue, connect
 from easyalert.settings import AgentSettings
 
@@ -29,7 +30,7 @@ _NOTES: Final = ("registration", "poller", "heartbeat")
 def collect(settings: AgentSettings) -> Part:
     """Everything, at this moment. Takes a second at most beyond the 0.1 s of opening the vault."""
     pid = lock.holder_of(settings.lock_path)
-    jobs, notes = _journal(settings)
+    jobs, notes, pause = _journal(settings)
     registration, poller, heartbeat = (notes[name] for name in _NOTES)
     state: Part = {
         "agentName": settings.agent_name,
@@ -40,6 +41,7 @@ def collect(settings: AgentSettings) -> Part:
         "agentId": registration.get("agentId"),
         "features": registration.get("features", []),
         "paused": poller.get("paused"),
+        "pause": pause,
         "controlPlane": _control_plane(settings, poller, heartbeat),
         "programs": [] if pid is None else _programs(settings),
         "jobs": jobs,
@@ -51,17 +53,19 @@ def collect(settings: AgentSettings) -> Part:
     return state
 
 
-def _journal(settings: AgentSettings) -> tuple[Part, dict[str, Part]]:
+def _journal(settings: AgentSettings) -> tuple[Part, dict[str, Part], Part | None]:
     nothing: dict[str, Part] = {name: {} for name in _NOTES}
     if not settings.journal_path.exists():  # opening it would make it
-        return {"state": "missing", "error": None}, nothing
+        return {"state": "missing", "error": None}, nothing, None
     try:
         with Journal(settings.journal_path) as journal:
             figures = journal.figures()
             notes = {name: journal.note(name) for name in _NOTES}
+            pause = pause_now(journal, time.time())
     except JournalError as error:
-        return {"state": "unavailable", "error": str(error)}, nothing
-    return _counts(figures), {name: note if isinstance(note, dict) else {} for name, note in notes.items()}
+        return {"state": "unavailable", "error": str(error)}, nothing, None
+    known = {name: note if isinstance(note, dict) else {} for name, note in notes.items()}
+    return _counts(figures), known, None if pause is None else pause.wire()
 
 
 def _counts(figures: Figures) -> Part:

@@ -47,6 +47,8 @@ def view(state: Part) -> list[str]:
 def _verdict(state: Part) -> str:
     if not state["running"]:
         return coloured("not running", "bad")
+    if state["pause"] is not None and not state["problems"]:
+        return coloured(plain(state["pause"]["kind"]), "warn")
     return coloured("needs attention", "bad") if state["problems"] else coloured("healthy", "good")
 
 

@@ -24,6 +24,7 @@ from easyalert.protocol.messages import (
     AckRequest,
     HeartbeatRequest,
     Message,
+    OrdersData,
     RegisterData,
     RegisterRequest,
     ResultsData,
@@ -99,6 +100,12 @@ class ControlPlaneClient:
             if not isinstance(entries, list):
                 raise BadAnswer("the control plane's answer to a poll holds no list of jobs")
             return entries
+
+    async def orders(self, agent_id: str, *, wait: int) -> OrdersData:
+        """Which jobs of this agent are to be cancelled: at once, or within `wait` seconds (feature cancel)."""
+        query: dict[str, str | int] = {"agentId": agent_id, "wait": wait, "slots": 0}
+        with self.breaker.request():
+            return _model(OrdersData, _data(await self._ask("GET", paths.JOBS, query=query, patience=_ANSWER_S + wait)))
 
     async def acknowledge(self, request: AckRequest) -> AckData:
         """Say that hand-outs are durable here; the answer is the permit to start them (feature ack)."""

@@ -17,12 +17,16 @@ from typing import Any, Final, Protocol
 
 from pydantic import ValidationError
 
+from easyalert import wakeup
 from easyalert.errors import ControlPlaneError, JournalError, RateLimited, Unauthorized
 from easyalert.journal import Figures, Journal
+from easyalert.journal.pause import CONTROL_NOTE, Pause, local_pause
+from easyalert.protocol import features
 from easyalert.protocol.messages import HeartbeatRequest, RegisterData
 from easyalert.runtime import Backoff, Stop
 from easyalert.settings import AgentSettings
 from heartbeat.components import OK, Components, noted
+from heartbeat.control import control_note, told_of
 from heartbeat.figures import Status, agent_uptime_s, base_form, extended_form, message
 from heartbeat.metrics import HostMetrics
 
@@ -35,6 +39,10 @@ JITTER: Final = 0.1
 UNWELL_FIRST_S: Final = 2.0
 """Longest pause after the first beat that says something is not ok, doubling up to the interval: workers that are still
 starting at the first beat must not make the agent look degraded for half a minute."""
+BLOCKED_S: Final = 5.0
+"""Longest pause while the control plane keeps jobs from this agent: an answer says when that is over."""
+PAUSE_LOOK_S: Final = 2.0
+"""How often it is looked whether this agent was paused or resumed, which is told at once."""
 LOOK_S: Final = 0.1
 """Pause between looks for the registration, before the first beat and while the key is refused."""
 REFUSED_CAP_S: Final = 300.0
@@ -78,6 +86,9 @@ class Heart:
         self._last_success: float | None = None
         self._failing_since: float | None = None
         self._note: dict[str, Any] = {}
+        self._control: Any = ()
+        """The note `control` as it was left last; at first something that no note is."""
+        self._told_pause: Pause | None = None
         self._seen: Any = None
         """The registration as it was read last, whole: a new one may hold the same id."""
 
@@ -101,7 +112,7 @@ class Heart:
         """Send one; returns the seconds from its beginning to the next one."""
         try:
             async with asyncio.timeout(BEAT_TIMEOUT_S):
-                await self._client.heartbeat(await self._message(registration, "online"))
+                answer = await self._client.heartbeat(await self._message(registration, "online"))
         except Unauthorized as error:
             # the poller registers again, with a back-off of its own; its success ends ours
             return self._failed(error, self._refused.next())
@@ -112,10 +123,21 @@ class Heart:
         except TimeoutError:
             return self._failed(TimeoutError(f"no answer within {BEAT_TIMEOUT_S:.0f} s"), self._interval())
         self._succeeded()
+        blocked = self._obey(answer, registration)
         if all(state == OK for state in self._states.values()):
             self._unwell.reset()
-            return self._interval()
+            return min(self._interval(), BLOCKED_S) if blocked else self._interval()
         return min(self._interval(), self._unwell.next())
+
+    def _obey(self, answer: Any, registration: RegisterData) -> bool:
+        """Leave what the control plane said to the poller. True: it keeps jobs from this agent."""
+        note = control_note(answer, registration.features, time.time(), self._control)
+        if note != self._control:
+            with contextlib.suppress(JournalError):  # said again in the next answer
+                self._journal.leave_note(CONTROL_NOTE, note)
+                self._control = note
+                wakeup.notify(self._settings.wakeup_socket)
+        return note is not None and bool(note.get("disabled") or note.get("drain"))
 
     async def _message(self, registration: RegisterData, status: Status) -> HeartbeatRequest:
         with contextlib.suppress(JournalError):  # the beat says what was known last; `components` says why
@@ -130,6 +152,9 @@ class Heart:
                 running = self._journal.running()
             self._states = states
             fields |= extended_form(self._figures, running, states, self._settings.max_concurrent_jobs)
+        self._told_pause = self._pause()
+        if self._told_pause is not None and features.CONTROL in registration.features:
+            fields["paused"] = told_of(self._told_pause, time.time())
         return message(fields)
 
     async def _say_offline(self, registration: RegisterData) -> None:
@@ -151,11 +176,18 @@ class Heart:
         while not await stop.wait(max(0.0, min(until - time.monotonic(), self._look()))):
             if time.monotonic() >= until:
                 return
+            if self._pause() != self._told_pause:
+                return
             if self._refused.failures and self._registration() is not None and self._seen != note:
                 return
 
     def _look(self) -> float:
-        return LOOK_S if self._refused.failures else float("inf")
+        return LOOK_S if self._refused.failures else PAUSE_LOOK_S
+
+    def _pause(self) -> Pause | None:
+        with contextlib.suppress(JournalError):
+            return local_pause(self._journal, time.time())
+        return self._told_pause
 
     async def _registered(self, stop: Stop) -> RegisterData | None:
         while (registration := self._registration()) is None:

@@ -14,22 +14,30 @@ from easyalert.runtime import Stop
 T = TypeVar("T")
 
 
-async def unless_stopped(stop: Stop, question: Coroutine[Any, Any, T], *, hear_out_s: float = 0.0) -> T | None:
+async def unless_stopped(
+    stop: Stop,
+    question: Coroutine[Any, Any, T],
+    *,
+    hear_out_s: float = 0.0,
+    obstacle: Coroutine[Any, Any, None] | None = None,
+) -> T | None:
     """The answer of `question`; None when the stop came first and `hear_out_s` more seconds did not bring it either.
 
-    Raises what `question` raises.
+    The end of `obstacle` counts as the stop. Raises what `question` raises.
     """
     asking = asyncio.ensure_future(question)
-    stopping = asyncio.ensure_future(stop.wait())
+    ends: list[asyncio.Future[Any]] = [asyncio.ensure_future(stop.wait())]
+    if obstacle is not None:
+        ends.append(asyncio.ensure_future(obstacle))
     try:
-        await asyncio.wait({asking, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({asking, *ends}, return_when=asyncio.FIRST_COMPLETED)
         if not asking.done() and hear_out_s > 0:
             await asyncio.wait({asking}, timeout=hear_out_s)
         return asking.result() if asking.done() else None
     finally:
-        asking.cancel()
-        stopping.cancel()
-        await asyncio.gather(asking, stopping, return_exceptions=True)
+        for task in (asking, *ends):
+            task.cancel()
+        await asyncio.gather(asking, *ends, return_exceptions=True)
 
 
 async def in_thread(work: Callable[[], T]) -> T:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 
 from easyalert.client import ControlPlaneClient
 from easyalert.journal import Journal
@@ -27,3 +28,5 @@ class Parts:
     """Set by SIGTERM: nothing more is taken."""
     end: Stop
     """Set when everything that could be reported was: later than `stop`."""
+    holding: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when jobs were taken: from now on there is something that can be cancelled."""

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 from typing import Final
 
 from easyalert.errors import ControlPlaneError, QueueError, RateLimited, Unauthorized
 from easyalert.journal import JobRow
+from easyalert.journal.pause import local_pause
 from easyalert.protocol import features
 from easyalert.protocol.messages import AckItem, AckRequest
 from easyalert.runtime import Backoff
@@ -53,7 +55,8 @@ class Permits:
                 await self._stop.wait(None, self._session.ready)
                 continue
             self._taken.clear()
-            rows = self._journal.unacknowledged()
+            # paused here: what was taken and not permitted goes back to the control plane with its lease
+            rows = [] if local_pause(self._journal, time.time()) else self._journal.unacknowledged()
             pause = await self._settle(rows[:_BATCH]) if rows else _LOOK_S
             if pause is not None:
                 await self._stop.wait(pause, self._taken) if not rows else await self._stop.wait(pause)

@@ -1,8 +1,8 @@
 """Polling: asks for as many jobs as there are free workers, and journals what comes before anything else happens.
 
 Adaptive: at once again after work; a long poll where the server offers it; else POLL_INTERVAL with jitter, cut short by
-a worker that becomes free. Nothing is asked while no worker is free or the brake is on. A plain server may still send
-more than was wanted: the rest waits in the journal.
+a worker that becomes free. Nothing is asked while no worker is free, the brake is on or the agent is paused, here or by
+its control plane. A plain server may still send more than was wanted: the rest waits in the journal.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
 from easyalert.errors import ControlPlaneError, JournalError, QueueError, RateLimited, Unauthorized
 from easyalert.journal import NewJob
+from easyalert.journal.pause import ordered_poll_interval, pause_now
 from easyalert.journal.store import Disposition
 from easyalert.protocol import features
 from easyalert.runtime import Backoff
@@ -48,7 +50,10 @@ class Polling:
         key: PublicKey,
         bell: Bell,
         taken: asyncio.Event,
+        clock: Callable[[], float] = time.time,
     ) -> None:
+        self._clock = clock
+        self._holding = parts.holding
         self._settings = parts.settings
         self._client = parts.client
         self._journal = parts.journal
@@ -60,6 +65,7 @@ class Polling:
         self._key = key
         self._bell = bell
         self._freed = bell.listener()
+        self._rung = bell.listener()
         self._taken = taken
         self._backoff = Backoff(first=1, cap=8)
 
@@ -69,12 +75,13 @@ class Polling:
             if not self._session.ready.is_set():
                 await self._stop.wait(None, self._session.ready)
                 continue
+            self._freed.clear()
+            self._rung.clear()
             reason = self._pause_reason()
             self._condition.paused(reason)
             if reason is not None:
-                await self._stop.wait(_BRAKE_LOOK_S)
+                await self._stop.wait(_BRAKE_LOOK_S, self._freed)
                 continue
-            self._freed.clear()
             slots = self._settings.max_concurrent_jobs - self._journal.unsettled()
             if slots <= 0:
                 await self._stop.wait(_NO_SLOT_LOOK_S, self._freed)
@@ -82,6 +89,9 @@ class Polling:
             await self._poll(slots)
 
     def _pause_reason(self) -> str | None:
+        pause = pause_now(self._journal, self._clock())
+        if pause is not None:
+            return pause.sentence
         failing = self._dispatch.failing
         if failing is not None:
             return f"{failing}; jobs are taken again as soon as it answers"
@@ -107,6 +117,8 @@ class Polling:
                 self._session.lost()
             await self._stop.wait(max(self._backoff.next(), self._client.breaker.seconds_left()))
         else:
+            if entries is None:
+                return
             after_failure = self._backoff.failures > 0
             self._answered()
             if entries:
@@ -120,21 +132,29 @@ class Polling:
         self._condition.solved(_PART)
         self._condition.polled()
 
-    async def _ask(self, registration: Registration, wait: int, slots: int) -> list[Any]:
-        """The request, given up at the stop where nothing can be lost by it."""
+    async def _ask(self, registration: Registration, wait: int, slots: int) -> list[Any] | None:
+        """The request, given up (None) at the stop, and where nothing can be lost by it also at a pause."""
         if registration.has(features.LONG_POLL):
             question = self._client.poll(registration.agent_id, wait=wait, slots=slots)
         else:
             question = self._client.poll(registration.agent_id)
         # without permits the server has perhaps handed jobs out already and will not do so again: hear it out
-        hear_out_s = 0.0 if registration.has(features.ACK) else LAST_PLAIN_POLL_S
-        return await unless_stopped(self._stop, question, hear_out_s=hear_out_s) or []
+        if not registration.has(features.ACK):
+            return await unless_stopped(self._stop, question, hear_out_s=LAST_PLAIN_POLL_S)
+        return await unless_stopped(self._stop, question, obstacle=self._paused_meanwhile())
+
+    async def _paused_meanwhile(self) -> None:
+        while not await self._stop.wait(None, self._rung):
+            self._rung.clear()
+            if pause_now(self._journal, self._clock()) is not None:
+                return
 
     async def _take(self, entries: Sequence[Any], registration: Registration) -> None:
         jobs = read_jobs(
             entries, key=self._key, extended=bool(registration.features), ack=registration.has(features.ACK)
         )
         taken = await self._journalled(jobs) if jobs else []
+        self._holding.set()
         if any(found == "answered" or job.refusal for job, found in taken):
             self._bell.set()  # there is something to report
         if any(job.needs_ack for job, _ in taken):
@@ -167,7 +187,8 @@ class Polling:
         """Nothing to do. A long poll that was waited for is followed by the next one."""
         if wanted and waited >= wanted / 2:
             return
-        interval = self._settings.poll_interval * (0.9 + 0.2 * random.random())  # noqa: S311 - jitter
+        wanted_s = ordered_poll_interval(self._journal) or self._settings.poll_interval
+        interval = wanted_s * (0.9 + 0.2 * random.random())  # noqa: S311 - jitter
         if registration.long_poll_s:  # answered empty before its time
             interval = min(interval, 1.0)
         if not await self._stop.wait(_EMPTY_SPACING_S):

@@ -24,6 +24,7 @@ from poller.brake import Brake
 from poller.condition import Condition, keep_note
 from poller.dispatch import Dispatch
 from poller.loops import keep_running
+from poller.orders import Orders
 from poller.parts import Parts
 from poller.permits import Permits
 from poller.polling import LAST_PLAIN_POLL_S, Polling
@@ -86,6 +87,7 @@ class _Poller:
             "registration": Registrar(parts, key.text).run,
             "polling": Polling(parts, brake=brake, key=key, bell=self._bell, taken=taken).run,
             "acknowledgement": Permits(parts, bell=self._bell, taken=taken).run,
+            "cancellation": Orders(parts, bell=self._bell).run,
             "queue": Reconciler(parts).run,
             "retention": lambda: keep_pruned(parts),
         }

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import Final
 
 from easyalert.errors import QueueError
+from easyalert.journal.pause import local_pause
 from poller.parts import Parts
 
 log = logging.getLogger(__name__)
@@ -44,6 +46,8 @@ class Reconciler:
         # the journal is read after Redis: a row that was started in between is no longer `queued`
         missing = self._journal.queued_keys() - standing
         lost = missing if self._first else missing & self._missing
+        if local_pause(self._journal, time.time()) is not None:
+            lost = set()  # no worker may start them; they are put back when the pause ends
         if lost and not self._stop.is_set:
             rows = [row for row in map(self._journal.get, sorted(lost)) if row is not None]
             await self._dispatch.put(rows)

@@ -28,6 +28,7 @@ from easyalert.redact import Redactor
 from easyalert.runtime import EXIT_FAILURE, EXIT_OK, ProcessIdentity
 from workers import trees
 from workers.child import begin_after_fork, leave
+from workers.doorbell import Doorbell
 from workers.jobs import Ended
 from workers.lifeline import Lifeline
 from workers.sdk import envelope, failure
@@ -53,7 +54,8 @@ def bookkeeper_main(tools: Toolbox, lifeline: Lifeline, pool_pid: int, *, first:
             if first:
                 bookkeeper.open_books()
             lifeline.say("ready")
-            _keep(bookkeeper, lifeline)
+            with Doorbell(tools.settings.workers_socket) as bell:
+                _keep(bookkeeper, lifeline, bell)
         code = EXIT_OK
     except JournalError:
         log.exception("the workers' books cannot be kept")
@@ -63,10 +65,11 @@ def bookkeeper_main(tools: Toolbox, lifeline: Lifeline, pool_pid: int, *, first:
         leave(code)
 
 
-def _keep(bookkeeper: Bookkeeper, lifeline: Lifeline) -> None:
-    next_tick = time.monotonic() + TICK_S
+def _keep(bookkeeper: Bookkeeper, lifeline: Lifeline, bell: Doorbell) -> None:
+    next_tick = time.monotonic()
     while True:
-        select.select([lifeline.fileno()], [], [], max(0.0, next_tick - time.monotonic()))
+        select.select([lifeline.fileno(), *bell.filenos()], [], [], max(0.0, next_tick - time.monotonic()))
+        bell.silence()
         try:
             for message in lifeline.hear():
                 if message["word"] == "finish":
@@ -78,6 +81,8 @@ def _keep(bookkeeper: Bookkeeper, lifeline: Lifeline) -> None:
         if time.monotonic() >= next_tick:
             bookkeeper.tick()
             next_tick = time.monotonic() + TICK_S
+        for key, by in bookkeeper.to_cancel():
+            lifeline.say("cancel", key=key, by=by)
 
 
 class Bookkeeper:
@@ -134,6 +139,15 @@ class Bookkeeper:
         if self._catch_up():
             self._remove_files()
             self._tell_redis()
+
+    def to_cancel(self) -> list[tuple[str, str]]:
+        """Running jobs that are to be ended, and who wants it. Raises JournalDamaged."""
+        try:
+            return [(row.key, row.cancel_by or "") for row in self._journal.cancel_requests()]
+        except JournalDamaged:
+            raise
+        except JournalError:
+            return []  # asked for again at the next tick
 
     def _catch_up(self) -> bool:
         try:

@@ -97,9 +97,13 @@ class _Child:
             this_process(),
             announce=self._announce,
             recording_waits=lambda: lifeline.say("recording"),
+            cancelled_by=self._cancelled_by,
+            wake_fd=lifeline.fileno(),
         )
         jobs.install(self._runner)
         self._stopping = False
+        self._cancels: dict[str, str] = {}
+        """Keys of jobs that are to be ended, and who wants it."""
         self._published_at = -float(POP_S)
         self._away = 0
         """Consecutive failures of Redis."""
@@ -152,8 +156,15 @@ class _Child:
         except EOFError:
             self._stopping = True
             return
-        if any(message["word"] == "stop" for message in heard):
-            self._stopping = True
+        for message in heard:
+            if message["word"] == "stop":
+                self._stopping = True
+            elif message["word"] == "cancel":
+                self._cancels[message["key"]] = message["by"]
+
+    def _cancelled_by(self, key: str) -> str | None:
+        self._listen()
+        return self._cancels.get(key)
 
     def _take(self, key: str) -> None:
         """One job. From here to the fence nothing has happened; the reconciler repeats whatever is left undone."""
@@ -171,6 +182,7 @@ class _Child:
             self._pause(1.0)
         finally:
             self._job = None
+            self._cancels.clear()
             self._lifeline.say("idle")
 
     def _perform(self, job: AgentJob) -> None:

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from easyalert import wakeup
@@ -63,15 +63,20 @@ class JobRunner:
         *,
         announce: Callable[[JobRow, float], None] = lambda _row, _deadline: None,
         recording_waits: Callable[[], None] = lambda: None,
+        cancelled_by: Callable[[str], str | None] = lambda _key: None,
+        wake_fd: int | None = None,
     ) -> None:
         """`announce` is called after the fence and before the effect, with the deadline on the monotonic clock;
-        `recording_waits` when the effect is over and only its result cannot be written yet.
+        `recording_waits` when the effect is over and only its result cannot be written yet. `cancelled_by` says who
+        wants the job with this key ended, None: nobody; it may answer differently after `wake_fd` became readable.
         """
         self._tools = tools
         self._journal = journal
         self._owner = owner
         self._announce = announce
         self._recording_waits = recording_waits
+        self._cancelled_by = cancelled_by
+        self._wake_fd = wake_fd
         self._loop = asyncio.Runner()
 
     def close(self) -> None:
@@ -91,7 +96,7 @@ class JobRunner:
         self._announce(row, began + row.timeout_s)
         ctx = self._context(row, began)
         with hidden_in_logs(_OfContext(ctx)):
-            result = self._result(row, ctx)
+            result = self._with_who_cancelled(row, self._result(row, ctx))
         recorded = _fitting(envelope(row.job_id, result, ctx.redactor, int((time.monotonic() - began) * 1000)))
         self._sweep(row)
         fault = None if result.fault is None or result.status == "success" else result.fault.value
@@ -121,6 +126,9 @@ class JobRunner:
             allow_os_restart=settings.allow_os_restart,
             read_credential=self._tools.read_credential,
             deadline=began + row.timeout_s,
+            cancelled=lambda: self._cancelled_by(row.key) is not None,
+            wake_fd=self._wake_fd,
+            cancel_grace_s=float(settings.cancel_grace_seconds),
         )
 
     def _result(self, row: JobRow, ctx: Context) -> ExecutorResult:
@@ -132,6 +140,10 @@ class JobRunner:
             return run_action(self._loop, self._tools.registry.executor(kind), ctx, name)
 
         return settled(ctx, work)
+
+    def _with_who_cancelled(self, row: JobRow, result: ExecutorResult) -> ExecutorResult:
+        by = self._cancelled_by(row.key) if result.outcome == "cancelled" else None
+        return result if by is None else replace(result, error=f"{result.error} (asked for by {by})")
 
     def _sweep(self, row: JobRow) -> None:
         """Nothing a job has started outlives it."""

@@ -41,6 +41,8 @@ IDLE_RETIRE_S: Final = 60.0
 """A worker more than WARM_MIN is retired after the pool has had it idle for this long."""
 DEADLINE_GRACE_S: Final = 5.0
 """What a worker gets beyond its job's deadline to end the job by itself, partial output and all."""
+CANCEL_MARGIN_S: Final = 1.0
+"""What the worker of a cancelled job gets beyond the job's grace; then it hangs, and is killed."""
 _RENEW_S: Final = 15.0
 _TERM_GRACE_S: Final = 1.0
 _READY_WITHIN_S: Final = 30.0
@@ -63,6 +65,8 @@ class Forked:
     key: str | None = None
     deadline: float | None = None
     limit_s: int = 0
+    cancel_until: float | None = None
+    """Its job is to be cancelled: when it must have ended it."""
     stopping: bool = False
     idle_since: float = field(default_factory=time.monotonic)
 
@@ -70,6 +74,13 @@ class Forked:
     def idle(self) -> bool:
         """Waiting for a job, and going on to wait."""
         return self.key is None and not self.stopping
+
+    @property
+    def kill_at(self) -> float | None:
+        """When it is killed if its job is still running."""
+        if self.cancel_until is not None:
+            return self.cancel_until
+        return None if self.deadline is None else self.deadline + DEADLINE_GRACE_S
 
 
 class Pool:
@@ -136,7 +147,7 @@ class Pool:
         """Seconds until something is due without anybody saying so."""
         now = time.monotonic()
         due = [now + _LOOK_S, self._renew_at]
-        due += [worker.deadline + DEADLINE_GRACE_S for worker in self._workers.values() if worker.deadline is not None]
+        due += [worker.kill_at for worker in self._workers.values() if worker.kill_at is not None]
         if self._bookkeeper_after is not None:
             due.append(self._bookkeeper_after)
         if self._draining_until is not None:
@@ -173,15 +184,17 @@ class Pool:
         for message in heard:
             match message["word"]:
                 case "busy":
-                    process.key, process.deadline = message["key"], None
+                    process.key, process.deadline, process.cancel_until = message["key"], None, None
                 case "running":
                     process.key, process.deadline = message["key"], message["deadline"]
                     process.limit_s = max(1, round(message["deadline"] - time.monotonic()))
                 case "recording":
-                    process.deadline = None
+                    process.deadline = process.cancel_until = None
                 case "idle":
-                    process.key, process.deadline = None, None
+                    process.key, process.deadline, process.cancel_until = None, None, None
                     process.idle_since = time.monotonic()
+                case "cancel":  # the bookkeeper has found a request in the journal, and says so until the job ends
+                    self._cancel(message["key"], message["by"])
                 case _:
                     pass
 
@@ -275,14 +288,26 @@ class Pool:
         known = [*self._workers, *([self._bookkeeper.pid] if self._bookkeeper else [])]
         return trees.orphans(known)
 
+    def _cancel(self, key: str, by: str) -> None:
+        for worker in list(self._workers.values()):
+            self._listen(worker)  # it may have said only now that it has the job
+            if worker.key == key and worker.cancel_until is None:
+                grace = float(self._tools.settings.cancel_grace_seconds)
+                worker.cancel_until = time.monotonic() + grace + CANCEL_MARGIN_S
+                worker.lifeline.say("cancel", key=key, by=by)
+
     def _enforce_deadlines(self) -> None:
         now = time.monotonic()
-        late = [w for w in self._workers.values() if w.deadline is not None and now >= w.deadline + DEADLINE_GRACE_S]
+        late = [worker for worker in self._workers.values() if worker.kill_at is not None and now >= worker.kill_at]
         for worker in late:
-            log.warning("worker %s does not react to its job's deadline and is killed", worker.name)
+            what = "cancellation" if worker.cancel_until is not None else "deadline"
+            log.warning("worker %s does not react to its job's %s and is killed", worker.name, what)
             self._kill(worker)
             self._let_die(worker, grace_s=0.0)
-            self._tell("overshot", name=worker.name, key=worker.key, seconds=worker.limit_s)
+            if worker.cancel_until is not None:  # the row says that it was to be cancelled
+                self._tell("died", name=worker.name, key=worker.key)
+            else:
+                self._tell("overshot", name=worker.name, key=worker.key, seconds=worker.limit_s)
 
     def _kill(self, worker: Forked) -> None:
         os.kill(worker.pid, signal.SIGKILL)  # our own child, not reaped yet: the pid cannot mean another process

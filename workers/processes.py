@@ -25,11 +25,11 @@ from workers.sdk.context import Context, Stopped
 from workers.sdk.output import BoundedOutput, command_output
 
 TERM_GRACE_S: Final = 1.0
-"""Between SIGTERM and SIGKILL."""
+"""Between SIGTERM and SIGKILL after a time-out; a cancelled job has its context's grace."""
 _LINGER_S: Final = 0.1
 """How long output may still come from others after the program itself has ended."""
 _LOOK_S: Final = 0.25
-"""How often a running program's job is asked whether it was cancelled."""
+"""How often a running program's job is asked whether it was cancelled, where nothing wakes it for that."""
 _CHUNK: Final = 65_536
 
 
@@ -138,6 +138,8 @@ class _Conversation:
         handle = os.pidfd_open(self._process.pid)
         try:
             self._watch.register(handle, selectors.EVENT_READ)
+            if self._ctx.wake_fd is not None:
+                self._watch.register(self._ctx.wake_fd, selectors.EVENT_READ)
             self._loop(handle)
         finally:
             os.close(handle)
@@ -148,15 +150,15 @@ class _Conversation:
 
     def _loop(self, handle: int) -> None:
         running = True
-        while running or len(self._watch.get_map()) > 0:
+        while running or len(self._watch.get_map()) > 0 or self._in_grace():
             for event, _ in self._watch.select(self._wait()):
                 if event.fd == handle:
                     self._watch.unregister(handle)
                     running = False
                     self._process.wait()  # collected here, before anybody who reaps for the whole worker does it
                     if self._until is None:
-                        self._until = time.monotonic() + _LINGER_S
-                else:
+                        self._end_after(_LINGER_S)
+                elif event.fd != self._ctx.wake_fd:
                     self._read(event.fd)
             if self._until is None:
                 self._look_for_stop()
@@ -165,6 +167,10 @@ class _Conversation:
         if self._end.stopped:
             _kill_everything()
             self._drain()
+
+    def _in_grace(self) -> bool:
+        """After a stop: something of the job that has closed its output still lives, and may."""
+        return self._end.stopped is not None and time.monotonic() < (self._until or 0.0) and trees.reap()
 
     def _wait(self) -> float:
         if self._until is not None:
@@ -175,8 +181,13 @@ class _Conversation:
     def _look_for_stop(self) -> None:
         self._end.stopped = self._ctx.stopped()
         if self._end.stopped:
-            self._until = time.monotonic() + TERM_GRACE_S
+            self._end_after(self._ctx.cancel_grace_s if self._end.stopped == "cancelled" else TERM_GRACE_S)
             trees.terminate(trees.descendants(os.getpid()))
+
+    def _end_after(self, seconds: float) -> None:
+        self._until = time.monotonic() + seconds
+        if self._ctx.wake_fd is not None:  # nothing it could say matters any more
+            self._watch.unregister(self._ctx.wake_fd)
 
     def _read(self, fd: int) -> bool:
         try:

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, Protocol
 
 NOTE: Final = "pause"
 CONTROL_NOTE: Final = "control"
+POLL_INTERVAL_MAX_S: Final = 300
 
 Kind = Literal["paused", "draining", "disabled"]
 
@@ -84,6 +85,13 @@ def ordered_pause(journal: Notes, now: float) -> Pause | None:
     if not isinstance(note, dict):
         return None
     return _in_force("disabled", note.get("disabled"), now) or _in_force("draining", note.get("drain"), now)
+
+
+def ordered_poll_interval(journal: Notes) -> int | None:
+    """Seconds between polls while idle that the control plane wants; None: what is set here. Raises JournalError."""
+    note = journal.note(CONTROL_NOTE)
+    seconds = note.get("pollIntervalSeconds") if isinstance(note, dict) else None
+    return seconds if type(seconds) is int and 1 <= seconds <= POLL_INTERVAL_MAX_S else None
 
 
 def pause_now(journal: Notes, now: float) -> Pause | None:

@@ -27,6 +27,7 @@ def test_before_anything_has_started_everything_has_its_place(read, home):
         "registered": False,
         "agentId": None,
         "paused": None,
+        "pause": None,
         "controlPlane": {"url": "https://x.example", "state": "unreachable", "lastSuccessSecondsAgo": None},
         "workers": {"registered": None, "max": 3, "inFlight": None},
         "redis": {

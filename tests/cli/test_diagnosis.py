@@ -16,6 +16,7 @@ def healthy(**changes):
         "running": True,
         "agentId": "agt_1",
         "paused": None,
+        "pause": None,
         "controlPlane": {"state": "ok", "lastError": None},
         "programs": [{"name": "poller", "state": "RUNNING"}],
         "jobs": {"state": "ok", "error": None, "rejected": 0, "undelivered": 0},

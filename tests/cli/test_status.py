@@ -17,6 +17,7 @@ STATE = {
     "agentId": "agt_1",
     "features": [],
     "paused": None,
+    "pause": None,
     "controlPlane": {
         "url": "http://h",
         "state": "ok",

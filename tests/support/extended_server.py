@@ -25,6 +25,10 @@ class ExtendedServer(PlainServer):
         self.silent_about: set[str] = set()
         """Job ids that acknowledgements and receipts leave out."""
         self.acknowledged: list[str] = []
+        self.to_cancel: list[tuple[str, int]] = []
+        """What `slots=0` polls and heartbeats are told to cancel (feature cancel)."""
+        self.control: dict[str, Any] = {}
+        """More fields of the answers to heartbeats (feature control)."""
         self.receipt_of: Callable[[dict[str, Any]], tuple[str, str | None]] = lambda _item: ("accepted", None)
 
     def answer_register(self, request: Seen) -> Status:
@@ -37,11 +41,28 @@ class ExtendedServer(PlainServer):
         self.judge_query(request, {"agentId", "wait", "slots"} if long_poll else {"agentId"})
         end = time.monotonic() + float(request.query.get("wait", 0))
         slots = int(request.query.get("slots", 1_000))
+        if slots == 0 and "cancel" in self.features:
+            return self._orders(end)
         with self.changed:
             while not self.waiting and time.monotonic() < end and not self.closing.is_set():
                 self.changed.wait(min(0.2, max(0.0, end - time.monotonic())))
             entries = [self.waiting.popleft() for _ in range(min(slots, len(self.waiting)))]
         return good([self._handed_out(entry) for entry in entries])
+
+    def _orders(self, end: float) -> Status:
+        with self.changed:
+            while not self.to_cancel and time.monotonic() < end and not self.closing.is_set():
+                self.changed.wait(min(0.2, max(0.0, end - time.monotonic())))
+            return good(self._cancelled())
+
+    def cancel(self, job_id: str, attempt: int = 1) -> None:
+        """Want a job ended; repeated until `to_cancel` is emptied."""
+        with self.changed:
+            self.to_cancel.append((job_id, attempt))
+            self.changed.notify_all()
+
+    def _cancelled(self) -> dict[str, Any]:
+        return {"cancelJobs": [{"jobId": job_id, "attempt": attempt} for job_id, attempt in self.to_cancel]}
 
     def _handed_out(self, entry: Any) -> Any:
         if "ack" not in self.features or not isinstance(entry, dict):
@@ -87,4 +108,5 @@ class ExtendedServer(PlainServer):
         self.blame(judge.judge_heartbeat(request.document, extra=True))
         with self.changed:
             self.heartbeats.append(request.document)
-        return good({})
+            said = self._cancelled() if "cancel" in self.features else {}
+        return good({**said, **self.control})

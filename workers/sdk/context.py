@@ -41,6 +41,10 @@ class Context:
     allow_os_restart: bool = False
     read_credential: Callable[[str], dict[str, Any] | None] = lambda _: None
     cancelled: Callable[[], bool] = lambda: False
+    wake_fd: int | None = None
+    """Readable when `cancelled` may have changed; calling that makes it unreadable again."""
+    cancel_grace_s: float = 10.0
+    """Between SIGTERM and SIGKILL for the processes of a cancelled job."""
     clock: Callable[[], float] = time.monotonic
     deadline: float = 0.0
     """On `clock`. Zero: set from `timeout_s` at construction."""

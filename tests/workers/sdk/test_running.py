@@ -73,3 +73,15 @@ def test_an_action_is_ended_at_the_deadline(tmp_path):
     ctx = Harness(Odd(), tmp_path).context("wait", {}, timeout_s=0)
     with asyncio.Runner() as loop, pytest.raises(TimeoutError):
         run_action(loop, Odd(), ctx, "wait")
+
+
+def test_an_action_that_does_not_watch_for_it_is_cancelled_from_outside(tmp_path, monkeypatch):
+    monkeypatch.setattr("workers.sdk.running.CANCEL_PATIENCE_S", 0.05)
+    ran = Harness(Odd(), tmp_path, cancelled=lambda: True).run("wait", {})
+    assert (ran.result.outcome, ran.result.exit_code, ran.result.fault) == ("cancelled", -1, None)
+    assert ran.error.startswith("cancelled")
+
+
+def test_one_that_is_faster_than_the_request_keeps_its_result(tmp_path):
+    ran = Harness(Odd(), tmp_path, cancelled=lambda: True).run("count", {"n": 3})
+    assert (ran.result.outcome, ran.result.output) == ("finished", {"n": 3})
