@@ -56,6 +56,7 @@ class Orders:
             if self._can_listen() and self._journal.unsettled():
                 await self._listen(self._session.current)
             else:
+                self._condition.solved(_PART)  # nothing has to be heard
                 await self._stop.wait(_LOOK_S, self._rung, self._holding)
 
     def _can_listen(self) -> bool:
