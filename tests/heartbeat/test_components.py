@@ -62,3 +62,11 @@ def test_an_unreadable_journal_is_said_and_not_raised():
 class BrokenJournal:
     def note(self, _name):
         raise JournalError("disk I/O error")
+
+
+def test_a_vault_without_credentials_is_no_fault(make_home):
+    with make_home("http://127.0.0.1:1").journal() as journal:
+        journal.leave_note("vault", {"state": "empty"})
+        assert noted(journal) == {"vault": "ok"}
+        journal.leave_note("vault", {"state": "locked"})
+        assert noted(journal) == {"vault": "locked"}
