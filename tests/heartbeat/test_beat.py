@@ -12,6 +12,7 @@ import pytest
 
 from easyalert.client import ControlPlaneClient
 from easyalert.errors import JournalError, Refused
+from easyalert.journal.pause import ordered_pause, pause_here, resume_here
 from easyalert.runtime import Stop
 from heartbeat import beat
 from heartbeat.beat import Heart
@@ -296,3 +297,80 @@ def test_while_all_is_ok_beats_keep_their_interval(make_home, monkeypatch):
         assert len(recorder.sent) == 1
 
     live(home, scenario, client=recorder, interval=60)
+
+
+# ---- orders and pauses ----------------------------------------------------------------------------------------------
+
+
+class Ordering(Recorder):
+    """Answers with orders."""
+
+    def __init__(self, answer: dict) -> None:
+        super().__init__()
+        self.answer = answer
+
+    async def heartbeat(self, request) -> dict:
+        await super().heartbeat(request)
+        return self.answer
+
+
+def test_orders_are_left_to_the_poller_until_they_are_over(make_home):
+    home = make_home("http://127.0.0.1:1")
+    register(home, features=["cancel", "control"])
+    client = Ordering({"drain": {"reason": "moves"}, "cancelJobs": [{"jobId": "a", "attempt": 1}]})
+    with home.journal() as journal:
+
+        async def scenario(_stop):
+            await until(lambda: journal.note("control"))
+            assert ordered_pause(journal, time.time()).reason == "moves"
+            assert journal.note("control")["cancelJobs"] == [{"jobId": "a", "attempt": 1}]
+            client.answer = {"drain": None, "cancelJobs": []}
+            await until(lambda: ordered_pause(journal, time.time()) is None)
+
+        live(home, scenario, client)
+
+
+def test_a_plain_servers_answer_ends_the_orders_of_an_earlier_one(make_home, plain_server):
+    home = make_home(plain_server.url)
+    register(home)
+    with home.journal() as journal:
+        journal.leave_note("control", {"drain": {"reason": "for ever", "until": None}})
+
+        async def scenario(_stop):
+            await until(lambda: journal.note("control") is None)
+
+        live(home, scenario)
+
+
+def test_a_pause_is_told_at_once_and_so_is_its_end(make_home, monkeypatch):
+    monkeypatch.setattr(beat, "PAUSE_LOOK_S", 0.02)
+    home = make_home("http://127.0.0.1:1")
+    register(home, features=["control"])
+    client = Recorder()
+    with home.journal() as journal:
+
+        async def scenario(_stop):
+            await until(lambda: client.sent)
+            assert "paused" not in client.sent[-1]
+            pause_here(journal, time.time(), reason="disk", until=time.time() + 60, by="ada")
+            await until(lambda: "paused" in client.sent[-1])
+            assert client.sent[-1]["paused"]["reason"] == "disk"
+            assert 50 < client.sent[-1]["paused"]["remainingSeconds"] <= 60
+            resume_here(journal)
+            await until(lambda: "paused" not in client.sent[-1])
+
+        live(home, scenario, client, interval=30)
+
+
+def test_without_the_feature_a_pause_is_not_told(make_home):
+    home = make_home("http://127.0.0.1:1")
+    register(home, features=["ack"])
+    client = Recorder()
+    with home.journal() as journal:
+        pause_here(journal, time.time(), reason="disk", until=None, by="ada")
+
+        async def scenario(_stop):
+            await until(lambda: client.sent)
+            assert "paused" not in client.sent[-1]
+
+        live(home, scenario, client)

@@ -94,3 +94,15 @@ def test_hanging_work_does_not_hold_up_the_end():
 
     asyncio.run(scenario())
     release.set()
+
+
+def test_an_obstacle_ends_the_question_as_the_stop_does():
+    async def obstacle():
+        await asyncio.sleep(0.01)
+
+    async def scenario():
+        stop = Stop()
+        assert await unless_stopped(stop, asyncio.sleep(60), obstacle=obstacle()) is None
+        assert not stop.is_set
+
+    asyncio.run(scenario())

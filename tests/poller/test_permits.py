@@ -179,3 +179,18 @@ def test_the_stop_does_not_wait_for_an_answer(drive, extended_server):
         await rig.until(taking.task.done, within=0.5)
 
     drive(extended_server, scenario)
+
+
+def test_while_paused_here_no_permit_is_asked_for(drive, extended_server):
+    async def scenario(rig):
+        rig.register("ack")
+        rig.journal.leave_note("pause", {"reason": None})
+        taking = Taking(rig)
+        taking.take("a")
+        await asyncio.sleep(0.2)
+        assert extended_server.of("ack") == []
+        rig.journal.leave_note("pause", None)
+        taking.taken.set()
+        await taking.become(State.QUEUED, "a")
+
+    drive(extended_server, scenario, redis=True)

@@ -8,6 +8,7 @@ import pytest
 
 from easyalert.errors import JournalError
 from easyalert.journal import Journal, State
+from easyalert.journal.pause import CONTROL_NOTE, pause_here
 from easyalert.runtime import this_process
 from poller.bell import Bell
 from poller.brake import Brake
@@ -22,13 +23,15 @@ pytestmark = pytest.mark.system
 class Polled:
     """The polling loop with what it needs around it."""
 
-    def __init__(self, rig, brake=None):
+    def __init__(self, rig, brake=None, **more):
         self.rig = rig
         self.bell = Bell()
         self.report = self.bell.listener()
         self.taken = asyncio.Event()
         brake = brake or Brake(rig.parts.settings, rig.journal)
-        self.task = rig.start(Polling(rig.parts, brake=brake, key=rig.key, bell=self.bell, taken=self.taken).run)
+        self.task = rig.start(
+            Polling(rig.parts, brake=brake, key=rig.key, bell=self.bell, taken=self.taken, **more).run
+        )
 
 
 def states(rig):
@@ -407,3 +410,53 @@ def test_nothing_is_taken_while_redis_is_away(drive, plain_server):
         assert plain_server.of("poll") == []
 
     drive(plain_server, scenario)
+
+
+# ---- paused and drained ---------------------------------------------------------------------------------------------
+
+
+def test_a_paused_agent_asks_for_nothing_until_its_time_is_over(drive, extended_server):
+    async def scenario(rig):
+        now = [1_800_000_000.0]
+        pause_here(rig.journal, now[0], reason="disk", until=now[0] + 3600, by="ada")
+        rig.register("longPoll", "ack", long_poll_s=20)
+        polled = Polled(rig, clock=lambda: now[0])
+        await rig.until(lambda: rig.condition.note()["paused"])
+        assert "paused here" in rig.condition.note()["paused"]
+        now[0] += 3599
+        polled.bell.set()
+        await asyncio.sleep(0.1)
+        assert extended_server.of("poll") == []
+        now[0] += 1
+        polled.bell.set()
+        await rig.until(lambda: extended_server.of("poll"))
+        assert rig.condition.note()["paused"] is None
+
+    drive(extended_server, scenario)
+
+
+@pytest.mark.parametrize("note", ["pause", "control"])
+def test_a_pause_ends_a_long_poll_that_waits(drive, extended_server, note):
+    async def scenario(rig):
+        rig.register("longPoll", "ack", long_poll_s=20)
+        polled = Polled(rig)
+        await rig.until(lambda: extended_server.of("poll"))
+        await asyncio.sleep(0.05)
+        rig.journal.leave_note(note, {"reason": "disk"} if note == "pause" else {"drain": {"reason": "moves"}})
+        polled.bell.set()
+        await rig.until(lambda: rig.condition.note()["paused"])
+        rig.journal.leave_note(note, None)
+        polled.bell.set()
+        await rig.until(lambda: len(extended_server.of("poll")) == 2)
+
+    drive(extended_server, scenario)
+
+
+def test_the_control_planes_poll_interval_counts(drive, plain_server):
+    async def scenario(rig):
+        rig.journal.leave_note(CONTROL_NOTE, {"pollIntervalSeconds": 1})
+        rig.register()
+        Polled(rig)
+        await rig.until(lambda: len(plain_server.of("poll")) >= 3, within=5)
+
+    drive(plain_server, scenario, poll_interval=60)

@@ -77,3 +77,18 @@ def test_start_deadlines_end_jobs(drive, plain_server):
         await rig.until(lambda: rig.journal.get("a").state is State.EXPIRED)
 
     drive(plain_server, scenario, redis=True)
+
+
+def test_while_paused_here_nothing_is_put_back_and_afterwards_at_once(drive, plain_server):
+    async def scenario(rig):
+        rig.journal.leave_note("pause", {"reason": None})
+        rig.journal.take([new_job("a")])
+        reconciler = Reconciler(rig.parts)
+        for _ in range(3):
+            await reconciler._reconcile()
+        assert await keys(rig) == set()
+        rig.journal.leave_note("pause", None)
+        await reconciler._reconcile()
+        assert await keys(rig) == {"a"}
+
+    drive(plain_server, scenario, redis=True)
