@@ -1,7 +1,8 @@
 """The job journal: the agent's truth about every job it was given.
 
-One SQLite file in the state directory (WAL, `synchronous=FULL`, 0600), written by the poller and the workers, read by
-the heartbeat, the admin API and the command line. Redis and RQ carry keys of its rows and nothing else.
+One SQLite file in the state directory (WAL, `synchronous=FULL`, 0600), written by the poller and the workers, and by
+the command line where a person cancels or pauses; the heartbeat and the admin API read it too. Redis and RQ carry keys
+of its rows and nothing else.
 
 A job's life; every arrow is one compare-and-set of one row, durable before the next step::
 
@@ -9,8 +10,11 @@ A job's life; every arrow is one compare-and-set of one row, durable before the 
       │          ├─► cancelled, expired ──► acked   │
       └─ refused └──────── in_doubt ──────► acked   └─► rejected (set aside)
 
-`taken` is journalled but not permitted yet (feature `ack`); a plain server's jobs begin as `queued`. The rows `done`,
-`in_doubt`, `cancelled` and `expired` are the outbox: they leave it only on the control plane's answer for them.
+`taken` is journalled but not permitted yet (feature `ack`); a plain server's jobs begin as `queued`. A request to
+cancel ends a `taken` or `queued` row and marks a `started` one, whose worker then ends the job; where that worker died,
+the marked row becomes `cancelled`. While the note `pause` is in force, nothing passes from `queued` to `started`.
+The rows `done`, `in_doubt`, `cancelled` and `expired` are the outbox: they leave it only on the control plane's answer
+for them.
 """
 
 from easyalert.journal.cancelling import Asked

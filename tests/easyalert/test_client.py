@@ -21,6 +21,7 @@ from easyalert.errors import (
 from easyalert.netguard.transport import system_trust
 from easyalert.protocol.messages import HeartbeatRequest, RegisterRequest, SystemMetrics
 from easyalert.settings import AgentSettings
+from tests.support.extended_server import ExtendedServer
 from tests.support.faults import Answer, Cut, Slow, Status, too_many_requests
 from tests.support.plain_server import PlainServer
 from tests.support.ports import free_port
@@ -77,6 +78,20 @@ def test_the_base_protocol(plain_server):
     assert len(plain_server.results["j"]) == 2
     assert [seen.endpoint for seen in plain_server.seen] == ["register", "poll", "poll", "results", "heartbeat"]
     assert all(seen.headers["x-agent-api-key"] == "ea_agent_of_the_tests" for seen in plain_server.seen)
+
+
+def test_orders_are_asked_for_by_a_poll_without_slots():
+    server = ExtendedServer("longPoll", "cancel")
+    server.cancel("job_1", attempt=2)
+    try:
+        found = ask(server.url, lambda client: client.orders("agt_1", wait=5))
+        assert [(item.job_id, item.attempt) for item in found.cancel_jobs] == [("job_1", 2)]
+        assert server.of("poll")[0].query == {"agentId": "agt_1", "wait": "5", "slots": "0"}
+        server.fail("poll", Answer(b'{"data": []}'))
+        with pytest.raises(BadAnswer):
+            ask(server.url, lambda client: client.orders("agt_1", wait=0))
+    finally:
+        server.close()
 
 
 @pytest.mark.parametrize("tail", ["", "/", "//"])
