@@ -19,6 +19,11 @@ AGENT_API_URL, AGENT_API_KEY, STATE_DIR, …
 """
 
 
+JOBS_USAGE: Final = """easyalert-agent jobs [ID] [--rejected] [--limit N] [--json]
+       easyalert-agent jobs cancel ID
+       easyalert-agent jobs tail ID"""
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     parser = _parser()
@@ -71,9 +76,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     status = commands.add_parser("status", help="show how the agent on this state directory is")
     status.add_argument("--json", action="store_true", help="print one JSON object")
-    jobs = commands.add_parser("jobs", help="list the latest jobs in the journal")
+    jobs = commands.add_parser(
+        "jobs",
+        help="list the latest jobs in the journal; cancel ID, tail ID: end a job, follow its output",
+        usage=JOBS_USAGE,
+    )
     jobs.add_argument("job", nargs="?", metavar="ID", help="only this job, as the control plane or the queue calls it")
-    jobs.add_argument("of", nargs="?", metavar="cancel ID", help="end the job: at once, or its processes if it runs")
+    jobs.add_argument(
+        "of",
+        nargs="?",
+        metavar="cancel ID, tail ID",
+        help="end the job: at once, or its processes if it runs; follow what it prints until it ends, or Ctrl-C",
+    )
     jobs.add_argument("--rejected", action="store_true", help="only results the control plane refused for good")
     jobs.add_argument("--limit", type=int, default=50, metavar="N", help="how many, newest first (default: 50)")
     jobs.add_argument("--json", action="store_true", help="print one JSON array")

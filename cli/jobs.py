@@ -1,4 +1,7 @@
-"""`easyalert-agent jobs`: the journal's latest rows. Never parameters, never output. `jobs cancel ID`: `cli.cancel`."""
+"""`easyalert-agent jobs`: the journal's latest rows, without parameters and output.
+
+`jobs cancel ID`: `cli.cancel`; `jobs tail ID`: `cli.tail`.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import json
 import time
 from typing import Any
 
-from cli import cancel
+from cli import cancel, tail
 from cli.cancel import UnknownJob
 from cli.looking import settings_to_look
 from cli.terminal import duration, plain, table
@@ -19,14 +22,17 @@ def main(options: argparse.Namespace) -> int:
     settings = settings_to_look()
     path = settings.journal_path
     rows: list[JobRow] = []
-    if options.of is not None and options.job != "cancel":
-        raise UnknownJob(f"'{plain(options.job)}' is nothing to do with a job; there is: jobs cancel ID")
-    if options.of is not None and path.exists():
+    following = options.job == "tail" and options.of is not None
+    if options.of is not None and options.job not in {"cancel", "tail"}:
+        raise UnknownJob(f"'{plain(options.job)}' is nothing to do with a job; there are: jobs cancel ID, jobs tail ID")
+    if options.of is not None and not following and path.exists():
         return cancel.main(settings, options.of)
     if path.exists():  # opening it would make it
         with Journal(path) as journal:
-            rows = _chosen(journal, options)
-    if options.json:
+            rows = journal.find(options.of) if following else _chosen(journal, options)
+            if following and rows:
+                return tail.follow(settings, journal, rows[0])
+    if options.json and not following:
         print(json.dumps([as_json(row) for row in rows], indent=2))
     elif rows:
         print("\n".join(view(rows, time.time())))

@@ -11,6 +11,7 @@ import json
 import ssl
 from collections.abc import Sequence
 from typing import Any, Final, TypeVar
+from urllib.parse import quote
 
 import httpx
 from pydantic import ValidationError
@@ -25,6 +26,8 @@ from easyalert.protocol.messages import (
     HeartbeatRequest,
     Message,
     OrdersData,
+    OutputData,
+    OutputRequest,
     RegisterData,
     RegisterRequest,
     ResultsData,
@@ -119,6 +122,11 @@ class ControlPlaneClient:
         with self.breaker.request():
             answer = await self._ask("POST", paths.RESULTS, body, patience=patience)
             return _model(ResultsData, _data(answer)) if receipts else None
+
+    async def send_output(self, job_id: str, request: OutputRequest) -> OutputData:
+        """Deliver what a job prints (feature output). Past the breaker: nothing that matters may wait for this."""
+        path = paths.JOB_OUTPUT.format(job_id=quote(job_id, safe=""))
+        return _model(OutputData, _data(await self._ask("POST", path, encode(request.wire()))))
 
     async def heartbeat(self, request: HeartbeatRequest) -> dict[str, Any]:
         """Tell how this agent is (contract 1.6); `data` of the answer, empty where a plain server sends none."""

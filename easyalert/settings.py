@@ -199,6 +199,11 @@ class AgentSettings(BaseSettings):
         return self.state_dir / "tmp"
 
     @property
+    def output_dir(self) -> Path:
+        """What running jobs have printed, until the control plane has it."""
+        return self.state_dir / "output"
+
+    @property
     def redis_dir(self) -> Path:
         """Append-only file of the embedded Redis."""
         return self.state_dir / "redis"

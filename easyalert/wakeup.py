@@ -1,4 +1,5 @@
-"""A tap on the poller's shoulder: one datagram on a unix socket means "look at the journal".
+"""A tap on the poller's shoulder: one datagram on a unix socket means "look at the journal", or at the
+spools.
 
 It carries no data and may be lost: the journal is the truth and is looked at regularly anyway. What it saves is the
 wait.
@@ -11,20 +12,30 @@ import contextlib
 import os
 import socket
 from pathlib import Path
+from typing import Final
+
+JOURNAL: Final = b"!"
+"""Look at the journal."""
+OUTPUT: Final = b"o"
+"""Look at the spools: a running job has printed something."""
 
 
-def notify(path: Path) -> None:
+def notify(path: Path, word: bytes = JOURNAL) -> None:
     """Wake the poller; never blocks, never fails: nobody listening is fine."""
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
         sender.settimeout(0)
-        sender.sendto(b"!", os.fspath(path))
+        sender.sendto(word, os.fspath(path))
 
 
 class WakeupListener:
-    """Sets `event` whenever somebody taps. Raises OSError at construction when the socket cannot be made."""
+    """Sets `event` whenever somebody taps, `output` instead where the word is OUTPUT.
 
-    def __init__(self, path: Path, event: asyncio.Event) -> None:
+    Raises OSError at construction when the socket cannot be made.
+    """
+
+    def __init__(self, path: Path, event: asyncio.Event, output: asyncio.Event | None = None) -> None:
         self._event = event
+        self._output = output or event
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
         try:
             # one agent per state directory (its lock): a leftover socket is ours
@@ -38,9 +49,8 @@ class WakeupListener:
 
     def _drain(self) -> None:
         with contextlib.suppress(BlockingIOError):
-            while self._socket.recv(16):
-                pass
-        self._event.set()
+            while word := self._socket.recv(16):
+                (self._output if word == OUTPUT else self._event).set()
 
     def close(self) -> None:
         """Stop listening; the socket's file stays for the next start to replace."""

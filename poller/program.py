@@ -25,6 +25,7 @@ from poller.condition import Condition, keep_note
 from poller.dispatch import Dispatch
 from poller.loops import keep_running
 from poller.orders import Orders
+from poller.output import OutputSender
 from poller.parts import Parts
 from poller.permits import Permits
 from poller.polling import LAST_PLAIN_POLL_S, Polling
@@ -82,6 +83,7 @@ class _Poller:
         self._bell = Bell()
         self._drained = self._bell.listener()
         taken = asyncio.Event()
+        self._printed = asyncio.Event()
         brake = Brake(parts.settings, parts.journal)
         self._taking: dict[str, Loop] = {
             "registration": Registrar(parts, key.text).run,
@@ -93,13 +95,14 @@ class _Poller:
         }
         self._giving: dict[str, Loop] = {
             "reporting": Reporter(parts, self._bell.listener()).run,
+            "output": OutputSender(parts, self._printed).run,
             "note": lambda: keep_note(parts.condition, parts.journal, parts.end),
         }
 
     async def run(self) -> None:
         """Until the stop, and through the drain after it."""
         parts = self._parts
-        listener = await _patiently(lambda: WakeupListener(parts.settings.wakeup_socket, self._bell), parts.stop)
+        listener = await _patiently(self._listen, parts.stop)
         taking = self._start(self._taking, parts.stop)
         giving = self._start(self._giving, parts.end)
         try:
@@ -116,6 +119,9 @@ class _Poller:
             if listener is not None:
                 listener.close()
             parts.dispatch.close()
+
+    def _listen(self) -> WakeupListener:
+        return WakeupListener(self._parts.settings.wakeup_socket, self._bell, self._printed)
 
     def _start(self, loops: dict[str, Loop], stop: Stop) -> list[asyncio.Task[None]]:
         return [

@@ -8,7 +8,10 @@ from typing import Final
 
 from easyalert.protocol import features
 
-OUR_FEATURES: Final = (features.LONG_POLL, features.ACK, features.RECEIPTS, features.CANCEL, features.CONTROL)
+OUR_FEATURES: Final = (
+    *(features.LONG_POLL, features.ACK, features.RECEIPTS),
+    *(features.CANCEL, features.CONTROL, features.OUTPUT),
+)
 """The extensions this agent speaks, as sent in its registration."""
 
 

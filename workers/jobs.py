@@ -18,7 +18,9 @@ from easyalert.journal import JobRow, Journal, State
 from easyalert.logs import hidden_in_logs
 from easyalert.redact import Redactor
 from easyalert.runtime import ProcessIdentity
+from easyalert.spool import JobOfSpool
 from workers import trees
+from workers.live import LiveOutput
 from workers.registry import split_action
 from workers.sdk import Context, ExecutorResult, envelope
 from workers.sdk.running import run_action, settled
@@ -95,12 +97,14 @@ class JobRunner:
         began = time.monotonic()
         self._announce(row, began + row.timeout_s)
         ctx = self._context(row, began)
+        ctx.live = live = self._live(row)
         with hidden_in_logs(_OfContext(ctx)):
             result = self._with_who_cancelled(row, self._result(row, ctx))
         recorded = _fitting(envelope(row.job_id, result, ctx.redactor, int((time.monotonic() - began) * 1000)))
         self._sweep(row)
         fault = None if result.fault is None or result.status == "success" else result.fault.value
         self._record(key, recorded, result, fault)
+        live.close()
         wakeup.notify(self._tools.settings.wakeup_socket)
         word = "success" if result.status == "success" else "error" if result.outcome == "finished" else result.outcome
         return Ended(result.status == "success", word, recorded["exitCode"], recorded["durationMs"])
@@ -130,6 +134,11 @@ class JobRunner:
             wake_fd=self._wake_fd,
             cancel_grace_s=float(settings.cancel_grace_seconds),
         )
+
+    def _live(self, row: JobRow) -> LiveOutput:
+        settings = self._tools.settings
+        job = JobOfSpool(row.job_id, row.attempt, self._owner)
+        return LiveOutput(settings.output_dir, row.key, job, settings.wakeup_socket)
 
     def _result(self, row: JobRow, ctx: Context) -> ExecutorResult:
         def work() -> object:

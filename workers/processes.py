@@ -16,12 +16,12 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, Literal
 
 from easyalert.errors import AgentFault
 from easyalert.redact import StreamRedactor
 from workers import trees
-from workers.sdk.context import Context, Stopped
+from workers.sdk.context import Context, Live, Stopped
 from workers.sdk.output import BoundedOutput, command_output
 
 TERM_GRACE_S: Final = 1.0
@@ -113,6 +113,26 @@ def _kill_everything() -> int:
     return count
 
 
+@dataclass
+class _Stream:
+    """One pipe's way: through the redactor, into what is kept for the result, and to whoever follows."""
+
+    name: Literal["stdout", "stderr"]
+    redactor: StreamRedactor
+    kept: BoundedOutput
+    live: Live
+
+    def feed(self, chunk: bytes) -> None:
+        self._take(self.redactor.feed(chunk))
+
+    def finish(self) -> None:
+        self._take(self.redactor.finish())
+
+    def _take(self, clean: bytes) -> None:
+        self.kept.feed(clean)
+        self.live.feed(self.name, clean)
+
+
 class _Conversation:
     """Reads both streams and watches the program's end, the deadline, and the grace after a stop."""
 
@@ -123,15 +143,15 @@ class _Conversation:
         self._until: float | None = None
         """Once set: when to leave, whatever is still open."""
         self._watch = selectors.DefaultSelector()
-        self._streams: dict[int, tuple[StreamRedactor, BoundedOutput]] = {}
-        for pipe, kept in ((process.stdout, end.stdout), (process.stderr, end.stderr)):
-            self._add(pipe, kept)
+        self._streams: dict[int, _Stream] = {}
+        self._add("stdout", process.stdout, end.stdout)
+        self._add("stderr", process.stderr, end.stderr)
 
-    def _add(self, pipe: IO[bytes] | None, kept: BoundedOutput) -> None:
+    def _add(self, name: Literal["stdout", "stderr"], pipe: IO[bytes] | None, kept: BoundedOutput) -> None:
         if pipe is None:
             return
         os.set_blocking(pipe.fileno(), False)
-        self._streams[pipe.fileno()] = (self._ctx.redactor.stream(), kept)
+        self._streams[pipe.fileno()] = _Stream(name, self._ctx.redactor.stream(), kept, self._ctx.live)
         self._watch.register(pipe.fileno(), selectors.EVENT_READ)
 
     def hold(self) -> None:
@@ -144,8 +164,8 @@ class _Conversation:
         finally:
             os.close(handle)
             self._watch.close()
-        for redactor, kept in self._streams.values():
-            kept.feed(redactor.finish())
+        for stream in self._streams.values():
+            stream.finish()
         self._end.exit_code = self._process.wait()
 
     def _loop(self, handle: int) -> None:
@@ -160,6 +180,7 @@ class _Conversation:
                         self._end_after(_LINGER_S)
                 elif event.fd != self._ctx.wake_fd:
                     self._read(event.fd)
+            self._ctx.live.tick()
             if self._until is None:
                 self._look_for_stop()
             elif time.monotonic() >= self._until or (self._end.stopped and not running and not trees.reap()):
@@ -176,7 +197,8 @@ class _Conversation:
         if self._until is not None:
             # after a stop the program may be gone while its descendants still use their grace
             return max(0.0, min(self._until - time.monotonic(), 0.02 if self._end.stopped else _LINGER_S))
-        return min(self._ctx.remaining(), _LOOK_S)
+        due = self._ctx.live.wait()
+        return min(self._ctx.remaining(), _LOOK_S if due is None else min(due, _LOOK_S))
 
     def _look_for_stop(self) -> None:
         self._end.stopped = self._ctx.stopped()
@@ -194,9 +216,8 @@ class _Conversation:
             chunk = os.read(fd, _CHUNK)
         except BlockingIOError:
             return False
-        redactor, kept = self._streams[fd]
         if chunk:
-            kept.feed(redactor.feed(chunk))
+            self._streams[fd].feed(chunk)
         else:
             self._watch.unregister(fd)
         return bool(chunk)

@@ -1,4 +1,5 @@
-"""The agents' endpoints (contract 1.2) and their extensions `longPoll`, `ack`, `receipts`, `cancel`, `control`.
+"""The agents' endpoints (contract 1.2) and their extensions: `longPoll`, `ack`, `receipts`, `output`, `cancel`,
+`control`.
 
 Base agents need a 2xx for whatever they send with a good key (contract 1.10). Who is calling is known from the key; a
 request that names another agent is refused with 409, never 401 or 403: those make a base agent register anew.
@@ -21,7 +22,7 @@ from controlplane.api.envelope import answer
 from controlplane.api.orders import OrderDesk
 from controlplane.api.runtime import runtime_of
 from controlplane.models.tables import Agent as AgentRow
-from controlplane.services import acks, agent_link, orders, reports
+from controlplane.services import acks, agent_link, orders, outputs, reports
 from controlplane.services.errors import ConflictError, InvalidError
 from controlplane.services.key_auth import AgentIdentity
 from easyalert.protocol import features, paths
@@ -29,6 +30,8 @@ from easyalert.protocol.messages import (
     AckData,
     AckRequest,
     HeartbeatRequest,
+    OutputData,
+    OutputRequest,
     Receipt,
     RegisterData,
     RegisterRequest,
@@ -99,6 +102,26 @@ async def acknowledge(request: Request, agent: Agent) -> JSONResponse:
 
     data = await runtime_of(request).write(work)
     return answer(AckData(accepted=data.accepted, refused=data.refused).wire())
+
+
+@router.agents("POST", paths.JOB_OUTPUT)
+async def output(request: Request, agent: Agent, job_id: str) -> JSONResponse:
+    """Keep what a running job prints (feature output); the answer says what is expected next."""
+    body = await foreign_object(request)
+    try:
+        said = OutputRequest.model_validate(body)
+    except ValueError:
+        raise InvalidError(
+            "attempt must be a number and chunks a list of {seq, stream, offset, data}, data in base64"
+        ) from None
+    _same_agent(agent, said.agent_id)
+
+    def work(session: Session, _now: float) -> int:
+        return outputs.take(session, agent.agent_id, job_id, said)
+
+    # What a power cut takes back is asked for again; after the end the agent has nothing left to send.
+    expected = await runtime_of(request).write(work, durable=said.totals is not None)
+    return answer(OutputData(next=expected).wire())
 
 
 @router.agents("POST", paths.RESULTS)

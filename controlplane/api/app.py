@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 from fastapi import FastAPI
 
-from controlplane.api import agent_routes, operator_agents, operator_jobs, public_routes
+from controlplane.api import agent_routes, operator_agents, operator_jobs, operator_output, public_routes
 from controlplane.api.bodies import BodyLimit
 from controlplane.api.dispatcher import Dispatcher
 from controlplane.api.envelope import install_error_handlers
@@ -50,7 +50,13 @@ def create_app(runtime: Runtime, *, version: str = "0") -> FastAPI:
     app.state.runtime = runtime
     app.add_middleware(BodyLimit)
     install_error_handlers(app)
-    for router in (agent_routes.router, operator_agents.router, operator_jobs.router, public_routes.router):
+    for router in (
+        agent_routes.router,
+        operator_agents.router,
+        operator_jobs.router,
+        operator_output.router,
+        public_routes.router,
+    ):
         app.include_router(router.api)
     return app
 
@@ -60,6 +66,7 @@ def stop_waiting(app: FastAPI) -> None:
     runtime: Runtime = app.state.runtime
     runtime.closing = True
     runtime.watch.close()
+    runtime.output_watch.close()
     if (dispatcher := getattr(app.state, "dispatcher", None)) is not None:
         dispatcher.close()
         app.state.orders.close()

@@ -32,7 +32,12 @@ class Runtime:
         self.up_since = clock.now()
         self.keys = KeyCache()
         self.watch = JobWatch()
-        self.listeners: list[Callable[[Changes], None]] = [lambda changes: self.watch.notify(changes.jobs)]
+        self.output_watch = JobWatch()
+        """Wakes those who follow a job's output: at its end too."""
+        self.listeners: list[Callable[[Changes], None]] = [
+            lambda changes: self.watch.notify(changes.jobs),
+            lambda changes: self.output_watch.notify(changes.jobs | changes.output),
+        ]
         self.closing = False
         self._hashing: dict[str, asyncio.Lock] = {}
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Double, ForeignKey, Index, Integer, MetaData, String, Text, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    Double,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    UniqueConstraint,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from controlplane.models.columns import JsonText
@@ -194,6 +206,45 @@ class Attempt(Base):
     refusal: Mapped[dict[str, Any] | None] = mapped_column(JsonText, default=None)
     """A base agent's result that looks like a duplicate-job refusal; believed only when nothing better comes."""
     refusal_at: Mapped[float | None] = mapped_column(Time, default=None)
+
+
+class JobOutput(Base):
+    """How much of an attempt's live output there is (feature output)."""
+
+    __tablename__ = "job_outputs"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    attempt: Mapped[int] = mapped_column(Integer, primary_key=True)
+    next_seq: Mapped[int] = mapped_column(BigInteger, default=0)
+    """Number of the first byte that has not come yet."""
+    stdout_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
+    """Printed so far, as far as it is known, whether kept or not."""
+    stderr_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
+    head_bytes: Mapped[int] = mapped_column(Integer, default=0)
+    """Kept for good; what comes after the head is full is the tail, whose beginning is dropped."""
+    tail_bytes: Mapped[int] = mapped_column(Integer, default=0)
+    ended: Mapped[bool] = mapped_column(default=False)
+    """The agent has said that nothing more will come."""
+
+
+class OutputChunk(Base):
+    """A run of bytes of one stream, redacted by the agent."""
+
+    __tablename__ = "output_chunks"
+    __table_args__ = (
+        ForeignKeyConstraint(["job_id", "attempt"], ["job_outputs.job_id", "job_outputs.attempt"], ondelete="CASCADE"),
+    )
+
+    job_id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    attempt: Mapped[int] = mapped_column(Integer, primary_key=True)
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    """Bytes of both streams before it."""
+    stream: Mapped[str] = mapped_column(String(8))
+    offset: Mapped[int] = mapped_column(BigInteger)
+    """Bytes of its stream before it."""
+    size: Mapped[int] = mapped_column(Integer)
+    in_tail: Mapped[bool] = mapped_column()
+    data: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class Notification(Base):

@@ -14,7 +14,10 @@ from controlplane.services.ids import new_id
 from easyalert.protocol import features
 from easyalert.protocol.messages import AckItem, HeartbeatRequest, RegisterRequest
 
-OFFERED: Final = (features.LONG_POLL, features.ACK, features.RECEIPTS, features.CANCEL, features.CONTROL)
+OFFERED: Final = (
+    *(features.LONG_POLL, features.ACK, features.RECEIPTS),
+    *(features.CANCEL, features.CONTROL, features.OUTPUT),
+)
 _TEXT_MAX = 256
 
 

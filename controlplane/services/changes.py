@@ -11,12 +11,15 @@ _KEY = "changes"
 
 @dataclass
 class Changes:
-    """Pools in which something may be dispatched now, jobs that became final, agents with new orders, wiped secrets."""
+    """Pools in which something may be dispatched now, jobs that became final, agents with new orders, jobs that
+    have printed something, wiped secrets.
+    """
 
     pools: set[str] = field(default_factory=set)
     jobs: set[str] = field(default_factory=set)
     ordered: set[str] = field(default_factory=set)
     """Agents that are to end a job."""
+    output: set[str] = field(default_factory=set)
     wiped: bool = False
 
 

@@ -12,6 +12,7 @@ CANCEL: Final = "cancel"
 """`GET …/jobs?agentId=&wait=25&slots=0` hands out nothing and is answered as soon as a held job is to be cancelled; the
 answer to a heartbeat says it too, until the job's result is there."""
 OUTPUT: Final = "output"
+"""`POST …/jobs/{id}/output` takes what a running job prints; the answer says what to send next."""
 CONTROL: Final = "control"
 """The answer to a heartbeat may say `disabled`, `drain`, `pollIntervalSeconds`; a heartbeat may say `paused`."""
 SEALED: Final = "sealed"

@@ -7,6 +7,9 @@ JOB_TIMEOUT_MIN_S: Final = 5
 JOB_TIMEOUT_MAX_S: Final = 3600
 JOB_PARAMS_MAX_CHARS: Final = 10_485_760
 OUTPUT_STREAM_MAX_CHARS: Final = 1_048_576
+OUTPUT_REQUEST_MAX_BYTES: Final = 262_144
+"""Live output in one request (feature output), before base64."""
+OUTPUT_CHUNK_MAX_BYTES: Final = 65_536
 ERROR_MAX_CHARS: Final = 500
 MAX_CONCURRENT_JOBS_MAX: Final = 50
 OFFLINE_AFTER_S: Final = 90

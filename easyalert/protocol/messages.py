@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Base64Bytes, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 
@@ -18,6 +18,10 @@ def _encodable(value: str) -> str:
 
 Text = Annotated[str, AfterValidator(_encodable)]
 """Text that is stored or sent on by whoever receives it."""
+
+
+_COUNT_MAX = 2**53
+"""Every JSON reader and every database counts bytes exactly up to here."""
 
 
 class Message(BaseModel):
@@ -154,6 +158,43 @@ class ResultsData(Message):
     """`data` of the answer to a report (feature receipts)."""
 
     results: list[Receipt] = Field(default_factory=list)
+
+
+class OutputChunk(Message):
+    """A piece of what a running job has printed, redacted (feature output)."""
+
+    seq: int = Field(ge=0, le=_COUNT_MAX)
+    """Bytes the job had printed before this piece, both streams together: numbers rise, gaps were dropped."""
+    stream: Literal["stdout", "stderr"]
+    offset: int = Field(ge=0, le=_COUNT_MAX)
+    """Bytes of the same stream before this piece."""
+    data: Base64Bytes
+    """Standard base64: a piece may end within a character."""
+
+
+class OutputTotals(Message):
+    """Bytes a job has printed, those that were dropped on the way included."""
+
+    stdout: int = Field(ge=0, le=_COUNT_MAX)
+    stderr: int = Field(ge=0, le=_COUNT_MAX)
+
+
+class OutputRequest(Message):
+    """`POST …/jobs/{id}/output`: what a job has printed since the last one (feature output)."""
+
+    agent_id: Text
+    attempt: int = Field(ge=1, le=2**31 - 1)
+    chunks: list[OutputChunk] = Field(default_factory=list)
+    """In order, together at most `OUTPUT_REQUEST_MAX_BYTES` of data."""
+    totals: OutputTotals | None = None
+    """Only with the last chunks: nothing more will come."""
+
+
+class OutputData(Message):
+    """`data` of the answer: what is kept."""
+
+    next: int
+    """`seq` expected next. Lower than what was sent: send again from there; higher: go on there."""
 
 
 class SystemMetrics(Message):

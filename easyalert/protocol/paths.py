@@ -5,6 +5,7 @@ from typing import Final
 REGISTER: Final = "/api/v1/internal/agents/register"
 JOBS: Final = "/api/v1/internal/agents/jobs"
 JOBS_ACK: Final = "/api/v1/internal/agents/jobs/ack"
+JOB_OUTPUT: Final = "/api/v1/internal/agents/jobs/{job_id}/output"
 RESULTS: Final = "/api/v1/internal/agents/results"
 HEARTBEAT: Final = "/api/v1/internal/agents/heartbeat"
 CONNECTIONS: Final = "/api/v1/internal/agents/connections"

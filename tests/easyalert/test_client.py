@@ -19,7 +19,7 @@ from easyalert.errors import (
     Unreachable,
 )
 from easyalert.netguard.transport import system_trust
-from easyalert.protocol.messages import HeartbeatRequest, RegisterRequest, SystemMetrics
+from easyalert.protocol.messages import HeartbeatRequest, OutputRequest, RegisterRequest, SystemMetrics
 from easyalert.settings import AgentSettings
 from tests.support.extended_server import ExtendedServer
 from tests.support.faults import Answer, Cut, Slow, Status, too_many_requests
@@ -305,3 +305,21 @@ def test_https_refuses_another_hosts_certificate(tls_server, authority, monkeypa
     with pytest.raises(Unreachable, match="certificate"):
         ask(tls_server.url, poll)
     assert tls_server.seen == []
+
+
+def test_live_output_goes_to_its_job_and_failures_of_it_open_no_breaker():
+    server = ExtendedServer("output")
+    request = OutputRequest(agent_id="agt_1", attempt=1, chunks=[])
+
+    async def call(client):
+        server.fail("output", *[Status(500)] * 12)
+        for _ in range(12):
+            with pytest.raises(Unreachable):
+                await client.send_output("job/1", request)
+        assert client.breaker.closed
+        return await client.send_output("job/1", request)
+
+    assert ask(server.url, call).next == 0
+    assert {seen.path.rsplit("/", 2)[1] for seen in server.of("output")} == {"job%2F1"}
+    assert server.violations == []
+    server.close()

@@ -4,7 +4,7 @@ import stat
 
 import pytest
 
-from easyalert.wakeup import WakeupListener, notify
+from easyalert.wakeup import OUTPUT, WakeupListener, notify
 
 
 def test_a_tap_sets_the_event_and_taps_do_not_pile_up(tmp_path):
@@ -69,5 +69,21 @@ def test_a_socket_that_cannot_be_made_is_an_os_error_and_leaks_nothing(tmp_path)
     async def scenario():
         with pytest.raises(OSError, match=r"No such file|not a directory"):
             WakeupListener(tmp_path / "missing/poller.sock", asyncio.Event())
+
+    asyncio.run(scenario())
+
+
+def test_output_has_an_event_of_its_own(tmp_path):
+    path = tmp_path / "poller.sock"
+
+    async def scenario():
+        journal, output = asyncio.Event(), asyncio.Event()
+        listener = WakeupListener(path, journal, output)
+        notify(path, OUTPUT)
+        await asyncio.wait_for(output.wait(), 5)
+        assert not journal.is_set()
+        notify(path)
+        await asyncio.wait_for(journal.wait(), 5)
+        listener.close()
 
     asyncio.run(scenario())

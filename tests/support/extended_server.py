@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from collections.abc import Callable
 from typing import Any
@@ -29,6 +30,12 @@ class ExtendedServer(PlainServer):
         """What `slots=0` polls and heartbeats are told to cancel (feature cancel)."""
         self.control: dict[str, Any] = {}
         """More fields of the answers to heartbeats (feature control)."""
+        self.printed: dict[str, dict[str, bytearray]] = {}
+        """Job id → stream → live output, gaps as zeros."""
+        self.expected: dict[str, int] = {}
+        """Job id → the number its next output should have."""
+        self.totals: dict[str, dict[str, int]] = {}
+        """Job id → bytes of each stream, from the request that ended its output."""
         self.receipt_of: Callable[[dict[str, Any]], tuple[str, str | None]] = lambda _item: ("accepted", None)
 
     def answer_register(self, request: Seen) -> Status:
@@ -82,6 +89,23 @@ class ExtendedServer(PlainServer):
         with self.changed:
             self.acknowledged += [item["jobId"] for item in accepted]
         return good({"accepted": accepted, "refused": refused})
+
+    def answer_output(self, request: Seen) -> Status:
+        said = request.document
+        if "output" not in self.features or said.get("agentId") != self.agent_id:
+            self.blame([f"output: {said!r} was not negotiated"])
+        job_id = request.path.split("/")[-2]
+        with self.changed:
+            streams = self.printed.setdefault(job_id, {"stdout": bytearray(), "stderr": bytearray()})
+            for chunk in said.get("chunks", []):
+                data, kept = base64.b64decode(chunk["data"]), streams[chunk["stream"]]
+                known = max(0, self.expected.get(job_id, 0) - chunk["seq"])
+                if data[known:]:
+                    kept += bytes(chunk["offset"] + known - len(kept)) + data[known:]
+                    self.expected[job_id] = chunk["seq"] + len(data)
+            if "totals" in said:
+                self.totals[job_id] = said["totals"]
+        return good({"next": self.expected.get(job_id, 0)})
 
     def answer_results(self, request: Seen) -> Status:
         receipts = "receipts" in self.features

@@ -300,7 +300,8 @@ class _Handler(BaseHTTPRequestHandler):
             "heartbeat": "heartbeat",
         }
         inside = path.startswith(_AGENTS) and parts.path.startswith(owner.prefix)
-        endpoint = known.get(path.removeprefix(_AGENTS), "other") if inside else "other"
+        inner = path.removeprefix(_AGENTS) if inside else ""
+        endpoint = "output" if inner.startswith("jobs/") and inner.endswith("/output") else known.get(inner, "other")
         try:
             document = json.loads(body) if body else None
         except ValueError:

@@ -7,13 +7,40 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from easyalert.errors import CredentialError
 from easyalert.netguard.judge import NetworkPolicy
 from easyalert.redact import Redactor
 
 Stopped = Literal["timed_out", "cancelled"]
+
+
+class Live(Protocol):
+    """Where redacted output goes while the job runs. No method raises or waits."""
+
+    def feed(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
+        """Take the next piece."""
+
+    def wait(self) -> float | None:
+        """Seconds until `tick` should be called; None: not before the next piece."""
+
+    def tick(self) -> None:
+        """Do what is due."""
+
+
+class _Nowhere:
+    """Nobody follows."""
+
+    def feed(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
+        """Nothing."""
+
+    def wait(self) -> float | None:
+        """Never."""
+        return None
+
+    def tick(self) -> None:
+        """Nothing."""
 
 
 @dataclass(repr=False)
@@ -40,6 +67,7 @@ class Context:
     network_policy: NetworkPolicy = field(default_factory=NetworkPolicy)
     allow_os_restart: bool = False
     read_credential: Callable[[str], dict[str, Any] | None] = lambda _: None
+    live: Live = field(default_factory=_Nowhere)
     cancelled: Callable[[], bool] = lambda: False
     wake_fd: int | None = None
     """Readable when `cancelled` may have changed; calling that makes it unreadable again."""

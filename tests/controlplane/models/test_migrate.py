@@ -7,7 +7,7 @@ from alembic.script import ScriptDirectory
 
 from controlplane.models.engine import Database
 from controlplane.models.migrate import SCRIPTS, alembic_config, at_head, migrate
-from controlplane.models.tables import Base
+from controlplane.models.tables import Base, Job, JobOutput
 
 
 def test_migrations_and_models_agree(database):
@@ -59,6 +59,20 @@ def test_a_migration_that_fails_half_way_leaves_the_old_tables(database, monkeyp
         tables = session.connection().exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'").scalars()
         assert set(tables) <= {"alembic_version"}
     migrate(database)
+
+
+def test_a_database_of_the_first_version_is_upgraded_with_its_jobs(database):
+    command.downgrade(alembic_config(database), "0001")
+    columns = "id, action_type, category, params, priority, timeout_s, fingerprint, created_at, created_by, state, "
+    columns += "available_at, expires_at, attempt, credentials_wiped"
+    values = "'job_old', 'script.bash', 'script', '{}', 0, 300, 'f', 1, 'tok', 'success', 1, 2, 1, 0"
+    with database.write() as session:
+        session.connection().exec_driver_sql(f"INSERT INTO jobs ({columns}) VALUES ({values})")
+    migrate(database)
+    with database.read() as session:
+        assert at_head(session)
+        assert session.get(Job, "job_old").state == "success"
+        assert session.get(JobOutput, ("job_old", 1)) is None
 
 
 def _fail_at(name, _database):
