@@ -30,3 +30,5 @@ class Parts:
     """Set when everything that could be reported was: later than `stop`."""
     holding: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when jobs were taken: from now on there is something that can be cancelled."""
+    asked_again: set[str] = field(default_factory=set)
+    """Keys of ended jobs that were handed out again: an answer to a report sent before that does not settle them."""

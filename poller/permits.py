@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
+from easyalert import crashpoints
 from easyalert.errors import ControlPlaneError, QueueError, RateLimited, Unauthorized
 from easyalert.journal import JobRow
 from easyalert.journal.pause import local_pause
@@ -95,7 +96,9 @@ class Permits:
         dropped = [row for row in rows if (row.job_id, row.attempt or 1) in refused]
         for row in dropped:
             log.info("job %s is not ours to run: %s", row.description, refused[row.job_id, row.attempt or 1][:100])
+        crashpoints.reached("permitted")
         self._journal.acknowledge([row.key for row in permitted], [row.key for row in dropped])
+        crashpoints.reached("queued")
         if dropped:
             self._bell.set()
         if permitted and not self._stop.is_set:

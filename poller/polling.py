@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
+from easyalert import crashpoints
 from easyalert.errors import ControlPlaneError, JournalError, QueueError, RateLimited, Unauthorized
 from easyalert.journal import NewJob
 from easyalert.journal.pause import ordered_poll_interval, pause_now
@@ -61,6 +62,7 @@ class Polling:
         self._dispatch = parts.dispatch
         self._condition = parts.condition
         self._stop = parts.stop
+        self._asked_again = parts.asked_again
         self._brake = brake
         self._key = key
         self._bell = bell
@@ -153,8 +155,11 @@ class Polling:
         jobs = read_jobs(
             entries, key=self._key, extended=bool(registration.features), ack=registration.has(features.ACK)
         )
+        crashpoints.reached("offered")
         taken = await self._journalled(jobs) if jobs else []
+        crashpoints.reached("journalled")
         self._holding.set()
+        self._asked_again.update(job.key for job, found in taken if found == "answered")
         if any(found == "answered" or job.refusal for job, found in taken):
             self._bell.set()  # there is something to report
         if any(job.needs_ack for job, _ in taken):

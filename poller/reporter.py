@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from easyalert import crashpoints
 from easyalert.errors import ControlPlaneError, RateLimited, Refused, Unauthorized
 from easyalert.journal import JobRow
 from easyalert.journal.rows import OUTBOX
@@ -54,6 +55,7 @@ class Reporter:
         self._session = parts.session
         self._condition = parts.condition
         self._end = parts.end
+        self._asked_again = parts.asked_again
         self._finished = finished
         self._backoff = Backoff(first=1, cap=8)
         self._width = _BATCH
@@ -120,6 +122,7 @@ class Reporter:
             if batch and size > _BATCH_BYTES:
                 break
             batch.append(report)
+            self._asked_again.discard(row.key)
         return batch
 
     async def _deliver(self, batch: Sequence[Report], registration: Registration) -> None:
@@ -127,6 +130,7 @@ class Reporter:
         waiting = deque([batch])
         while waiting and not self._end.is_set:
             reports = waiting.popleft()
+            crashpoints.reached("reporting")
             try:
                 answer = await self._client.report(
                     [report.body for report in reports], receipts=registration.has(features.RECEIPTS)
@@ -150,6 +154,7 @@ class Reporter:
                 await self._failed(reports, error)
                 return
             else:
+                crashpoints.reached("answered")
                 self._client_is_heard()
                 self._width = min(_BATCH, self._width * 2)
                 self._settle(reports, answer)
@@ -193,6 +198,7 @@ class Reporter:
 
     def _mark_delivered(self, keys: Iterable[str]) -> None:
         self._delivered.update(keys)
+        self._delivered -= self._asked_again
         if self._delivered:
             self._journal.mark_reported(self._delivered)
             for key in self._delivered:

@@ -15,6 +15,7 @@ from typing import Any, Final, NoReturn
 from redis.exceptions import RedisError
 from rq.executions import Execution
 
+from easyalert import crashpoints
 from easyalert.errors import JournalDamaged, JournalError
 from easyalert.hardening import become_subreaper, die_with_parent
 from easyalert.journal import JobRow, Journal
@@ -169,6 +170,7 @@ class _Child:
     def _take(self, key: str) -> None:
         """One job. From here to the fence nothing has happened; the reconciler repeats whatever is left undone."""
         self._lifeline.say("busy", key=key)
+        crashpoints.reached("popped")
         try:
             self._job, self._execution = self._worker.fetch(key), None
             if self._job is not None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from easyalert import wakeup
+from easyalert import crashpoints, wakeup
 from easyalert.errors import AgentFault, JournalDamaged, JournalError
 from easyalert.journal import JobRow, Journal, State
 from easyalert.logs import hidden_in_logs
@@ -96,14 +96,17 @@ class JobRunner:
             return None
         began = time.monotonic()
         self._announce(row, began + row.timeout_s)
+        crashpoints.reached("fenced")
         ctx = self._context(row, began)
         ctx.live = live = self._live(row)
         with hidden_in_logs(_OfContext(ctx)):
             result = self._with_who_cancelled(row, self._result(row, ctx))
+        crashpoints.reached("over")
         recorded = _fitting(envelope(row.job_id, result, ctx.redactor, int((time.monotonic() - began) * 1000)))
         self._sweep(row)
         fault = None if result.fault is None or result.status == "success" else result.fault.value
         self._record(key, recorded, result, fault)
+        crashpoints.reached("done")
         live.close()
         wakeup.notify(self._tools.settings.wakeup_socket)
         word = "success" if result.status == "success" else "error" if result.outcome == "finished" else result.outcome

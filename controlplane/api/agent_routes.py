@@ -25,6 +25,7 @@ from controlplane.models.tables import Agent as AgentRow
 from controlplane.services import acks, agent_link, orders, outputs, reports
 from controlplane.services.errors import ConflictError, InvalidError
 from controlplane.services.key_auth import AgentIdentity
+from easyalert import crashpoints
 from easyalert.protocol import features, paths
 from easyalert.protocol.messages import (
     AckData,
@@ -84,6 +85,8 @@ async def poll(request: Request, agent: Agent) -> JSONResponse:
         jobs = await dispatcher.poll(agent, slots=slots, wait_s=wait_s, gone=gone)
     finally:
         gone.cancel()
+    if jobs:
+        crashpoints.reached("claimed")
     return answer(jobs)
 
 
@@ -101,6 +104,7 @@ async def acknowledge(request: Request, agent: Agent) -> JSONResponse:
         return acks.acknowledge(session, now, agent.agent_id, said.jobs)
 
     data = await runtime_of(request).write(work)
+    crashpoints.reached("acknowledged")
     return answer(AckData(accepted=data.accepted, refused=data.refused).wire())
 
 
@@ -136,6 +140,7 @@ async def results(request: Request, agent: Agent) -> JSONResponse:
         return reports.report(session, now, agent, items)
 
     receipts = await runtime_of(request).write(work) if items else []
+    crashpoints.reached("recorded")
     for receipt in receipts:
         if receipt.receipt == "rejected":
             logger.warning("result of job %s from %s rejected: %s", receipt.job_id, agent.agent_id, receipt.reason)

@@ -70,6 +70,19 @@ def test_a_plain_poll_journals_then_enqueues_and_asks_again_at_once(drive, plain
     drive(plain_server, scenario, redis=True, poll_interval=3600)
 
 
+def test_an_ended_job_that_is_handed_out_again_is_named_to_the_reporter(drive, plain_server):
+    async def scenario(rig):
+        rig.finish("a")
+        plain_server.give(job("a"), job("b"))
+        rig.register()
+        Polled(rig)
+        await rig.until(lambda: states(rig).get("b") is State.QUEUED)
+        assert rig.parts.asked_again == {"a"}
+        assert states(rig)["a"] is State.DONE
+
+    drive(plain_server, scenario, redis=True)
+
+
 def test_malformed_entries_lose_nobody_and_nothing_is_called_unknown(drive, plain_server):
     plain_server.give(None, job("a"), "text", 7, [job("x")], {"actionType": "a.b"}, {"jobId": ""}, job("b"))
 

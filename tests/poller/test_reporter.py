@@ -8,6 +8,7 @@ from easyalert.errors import JournalError
 from easyalert.journal import Journal, State
 from poller.bell import Bell
 from poller.reporter import Reporter
+from tests.poller.conftest import new_job
 from tests.support.faults import Answer, Cut, Slow, Status, too_many_requests
 
 pytestmark = pytest.mark.system
@@ -48,6 +49,23 @@ def test_a_result_goes_out_at_the_bell_and_leaves_on_the_answer(drive, plain_ser
 
     drive(plain_server, scenario)
     assert plain_server.results["a"][0]["output"] == {"stdout": "ü"}
+
+
+def test_a_job_handed_out_again_while_its_report_is_under_way_is_reported_again(drive, plain_server):
+    """The answer to the first report cannot be the answer to the second hand-out."""
+
+    async def scenario(rig):
+        rig.finish("a")
+        rig.register()
+        plain_server.fail("results", Slow(0.3))
+        Reporting(rig)
+        await rig.until(lambda: plain_server.of("results"))
+        assert rig.journal.take([new_job("a")])[0][1] == "answered"
+        rig.parts.asked_again.add("a")  # as the polling loop does
+        await rig.until(delivered(rig, "a"))
+
+    drive(plain_server, scenario)
+    assert len(plain_server.results["a"]) == 2
 
 
 def test_a_lost_bell_costs_seconds_not_the_result(drive, plain_server):
