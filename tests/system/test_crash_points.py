@@ -142,13 +142,14 @@ def running(command: str) -> list[str]:
 
 def power_off(agent: Agent) -> None:
     """All of an agent dies at once, and nobody says goodbye."""
-    os.kill(agent.process.pid, signal.SIGSTOP)  # so that it starts nothing again meanwhile
     family = [agent.process.pid]
     for pid in family:
+        # stopped first, from the root on: nobody starts anything again, and no worker sees its job's script die
         with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGSTOP)
             for task in Path(f"/proc/{pid}/task").iterdir():
                 family += map(int, (task / "children").read_text().split())
-    for pid in reversed(family):
+    for pid in family:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     agent.process.wait()
