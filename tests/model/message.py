@@ -26,7 +26,7 @@ def is_under_way(net: frozenset[Message], said: Message) -> bool:
         return True
     kinds = ("ask", "permit", "refusal") if said.kind == "ask" else ("report", "receipt")
     for message in net:  # a loop, not any(): this is where most of the time goes
-        if message.agent == said.agent and message.number == said.number and message.kind in kinds:  # noqa: SIM102
+        if message.agent == said.agent and message.number == said.number and message.kind in kinds:  # noqa: SIM102 - reads as the rule it stands for
             if not message.stray:
                 return True
     return False

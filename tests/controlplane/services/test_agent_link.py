@@ -95,7 +95,7 @@ def test_a_finished_job_does_not_run_again_by_a_late_heartbeat(world):
 
 def test_components_that_are_not_ok_degrade(world):
     agent = world.agent()
-    view = lambda: world.read(  # noqa: E731
+    view = lambda: world.read(  # noqa: E731 - a word of this test
         lambda s, now: agents.view(s.get(Agent, agent), agents.fleet.Figures(), now)
     )
     world.heartbeat(agent, components={"vault": "ok", "redis": "ok"})

@@ -145,7 +145,7 @@ def test_a_base_agent_is_never_given_a_job_twice(world):
 def test_has_work(world):
     agent = world.agent()
     later = claims.HandOut()
-    asks = lambda: world.read(lambda s, now: claims.has_work(s, now, "default", [agent], later))  # noqa: E731
+    asks = lambda: world.read(lambda s, now: claims.has_work(s, now, "default", [agent], later))  # noqa: E731 - a word of this test
     assert not asks()
     assert later.retry_at is None
     world.submit()

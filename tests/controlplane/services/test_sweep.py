@@ -165,7 +165,7 @@ def test_housekeeping_deletes_ended_keys_and_old_notifications(world):
     agent = world.agent()
     world.write(lambda s, now: agents.replace_key(s, now, agent, key=keys.new_agent_key(), key_hash="x", overlap_s=60))
     world.write(lambda s, now: agent_link.notify(s, now, agent, {"type": "slack", "message": "m"}))
-    count = lambda kind: world.read(lambda s, _now: s.query(kind).count())  # noqa: E731
+    count = lambda kind: world.read(lambda s, _now: s.query(kind).count())  # noqa: E731 - a word of this test
     world.write(sweep.housekeeping)
     assert (count(AgentKey), count(Notification)) == (2, 1)
     world.clock.sleep(sweep.NOTIFICATIONS_KEPT_S + 1)
