@@ -9,7 +9,9 @@ import shutil
 import signal
 import sys
 from pathlib import Path
+from typing import get_args
 
+from chaos.nemesis import Mix
 from chaos.run import Options, Run, as_table, new_folder
 
 
@@ -34,7 +36,10 @@ def main(argv: list[str]) -> int:
         _forget(folder)
         return 1
     print(json.dumps(verdict.figures | {"broken": verdict.violations}) if as_json else as_table(verdict))
-    again = f"scripts/chaos --seed {options.seed} --minutes {options.minutes:g} --jobs {options.jobs}"
+    again = (
+        f"scripts/chaos --seed {options.seed} --minutes {options.minutes:g} --jobs {options.jobs}"
+        f" --agents {options.agents} --faults {options.mix}"
+    )
     if verdict.violations:
         say(f"{len(verdict.violations)} promises broken; logs and history are in {folder}; again: {again}")
         return 1
@@ -49,11 +54,12 @@ def _options(argv: list[str]) -> tuple[Options, bool]:
     parser.add_argument("--minutes", type=float, default=5.0, help="how long faults strike (default: 5)")
     parser.add_argument("--jobs", type=int, default=None, help="jobs handed in meanwhile (default: 240 a minute)")
     parser.add_argument("--agents", type=int, choices=range(1, 5), default=2, help="agents of the pool (default: 2)")
+    parser.add_argument("--faults", choices=get_args(Mix), default="all", help="kills: SIGKILL only, without a pause")
     parser.add_argument("--json", action="store_true", help="print one JSON object with the figures")
     found = parser.parse_args(argv)
     jobs = found.jobs if found.jobs is not None else max(1, round(240 * found.minutes))
     seed = found.seed if found.seed is not None else secrets.randbelow(1_000_000)
-    return Options(seed, found.minutes, jobs, found.agents), bool(found.json)
+    return Options(seed, found.minutes, jobs, found.agents, mix=found.faults), bool(found.json)
 
 
 def _forget(folder: Path) -> None:

@@ -29,6 +29,8 @@ class JobSeen:
     status: str
     idempotent: bool = False
     error: str | None = None
+    cancel: int | None = None
+    """How the control plane answered the request to cancel it: 200 or 202; 409: it was over. None: nobody asked."""
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,8 @@ def _unexpected_ends(history: History) -> Iterator[str]:
     started = _counts(history, "start")
     poison = 3
     for job in history.jobs:
+        if job.status == "cancelled" and job.cancel in {200, 202}:
+            continue
         if job.status in FINAL - {"success", "in_doubt", "error"}:
             yield f"job {job.number} ended as {job.status}: {job.error}"
         elif job.status == "error" and not (
@@ -258,16 +262,19 @@ def _agreement(history: History) -> Iterator[str]:
 
 def _counted(history: History) -> Iterator[str]:
     for counters in history.counters:
-        ran = [
-            row
-            for row in history.rows
-            if row.agent == counters.agent and row.outcome in {"finished", "timed_out", "in_doubt"}
-        ]
+        ran = [row for row in history.rows if row.agent == counters.agent and _ran(row)]
         rows = (len(ran), sum(not row.success for row in ran))
         kept = (counters.executed, counters.failed)
         told = (counters.told_executed, counters.told_failed)
         if not rows == kept == told:
             yield f"counters of agent {counters.agent} (executed, failed): rows {rows}, journal {kept}, told {told}"
+
+
+def _ran(row: RowSeen) -> bool:
+    """Whether it counts as executed: it ran and ended, or vanished while it ran."""
+    return row.outcome in {"finished", "timed_out", "in_doubt"} or (
+        row.outcome == "cancelled" and row.started_ms is not None
+    )
 
 
 def _exits(history: History) -> Iterator[str]:
@@ -291,6 +298,8 @@ def _figures(history: History) -> dict[str, Any]:
         "lost": sum(1 for _ in _lost(history)),
         "doubleEffects": sum(1 for _ in _doubles(history)),
         "falseSuccess": sum(1 for _ in _false_success(history)),
+        "cancelAnswers": dict(Counter(job.cancel for job in history.jobs if job.cancel is not None)),
+        "cancelledWholeEffect": sum(job.status == "cancelled" and bool(ended[job.number]) for job in history.jobs),
         "repeatedIdempotent": sum(job.idempotent and started[job.number] > 1 for job in history.jobs),
         "inDoubt": len(doubtful),
         "inDoubtCauses": dict(

@@ -8,12 +8,13 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 
 from chaos.checker import Strike
-from chaos.nemesis import Fault, Kind
+from chaos.nemesis import PROGRAMS, Fault, Kind
 from chaos.world import KeptAgent, World
 from easyalert.runtime import monotonic_ms
 
@@ -30,7 +31,8 @@ class Hands:
         self._healing = threading.Event()
 
     def do(self, fault: Fault) -> Strike:
-        """Strike now."""
+        """Strike now; a kill aims at what lives."""
+        fault = self._aimed(fault)
         kept = self._world.agents[fault.agent]
         begun = monotonic_ms()
         hit = self._act(fault, kept)
@@ -45,6 +47,20 @@ class Hands:
             thread.join(60)
         for kept in self._world.agents:
             kept.proxy.set(None)
+
+    def _aimed(self, fault: Fault) -> Fault:
+        """A kill whose target does not live just now befalls another one, on the next agent if need be."""
+        if not fault.kind.startswith("kill_") or fault.kind == "kill_control_plane":
+            return fault
+        count = len(self._world.agents)
+        for number in ((fault.agent + step) % count for step in range(count)):
+            kept = self._world.agents[number]
+            living = [name for name in kept.programs() if name in PROGRAMS]
+            if fault.kind == "kill_program" and living and fault.program not in living:
+                return replace(fault, agent=number, program=living[int(fault.pick * len(living))])
+            if living and (fault.kind != "kill_worker" or kept.workers()):
+                return replace(fault, agent=number)
+        return fault
 
     def _act(self, fault: Fault, kept: KeptAgent) -> list[int]:
         acts: dict[Kind, Callable[[], list[int]]] = {

@@ -1,4 +1,4 @@
-"""What is still there when all jobs are final: processes, files, Redis keys, memory. Nothing of it may grow."""
+"""What is still there when all jobs are final: processes, files, Redis keys. None of it may stay."""
 
 from __future__ import annotations
 
@@ -37,15 +37,6 @@ def of_stopped(world: World) -> list[str]:
 
     sentence = _still(strays, within=3.0)
     return [sentence] if sentence else []
-
-
-def memory_mb(kept: KeptAgent) -> float:
-    """Of the whole agent: proportional share, so that memory the workers share counts once."""
-    total = 0
-    for process in kept.family():
-        with contextlib.suppress(psutil.Error):
-            total += process.memory_full_info().pss
-    return round(total / 1e6, 1)
 
 
 def _still(look: Callable[[], str], within: float = _SETTLE_S) -> str:

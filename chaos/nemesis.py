@@ -16,6 +16,8 @@ Kind = Literal[
     "kill_program", "kill_worker", "kill_supervisor", "kill_agent", "kill_control_plane", "pause_program",
     "pause_worker", "toxic", "partition", "lose_redis_data", "fill_disk",
 ]  # fmt: skip
+Mix = Literal["all", "kills"]
+"""`kills`: nothing but SIGKILL, of one process or of a whole agent, without a moment's quiet."""
 PROGRAMS: Final = ("poller", "workers", "heartbeat", "admin", "redis")
 
 _BURST_S: Final = (2.0, 5.0)
@@ -36,6 +38,7 @@ _WEIGHTS: Final[dict[Kind, int]] = {
     "fill_disk": 2,
     "partition": 1,
 }
+_KILLS: Final[dict[Kind, int]] = {"kill_worker": 40, "kill_program": 45, "kill_supervisor": 5, "kill_agent": 10}
 _HOLD_S: Final[dict[Kind, tuple[float, float]]] = {
     "pause_worker": (0.3, 3.0),
     "pause_program": (0.3, 3.0),
@@ -63,19 +66,19 @@ class Fault:
     toxic: Toxic | None = None
 
 
-def plan(seed: int, seconds: float, *, agents: int = 1, without: Iterable[Kind] = ()) -> list[Fault]:
+def plan(seed: int, seconds: float, *, agents: int = 1, mix: Mix = "all", without: Iterable[Kind] = ()) -> list[Fault]:
     """The faults of a run of that many seconds, in order: bursts of one every 0.1 to 0.5 s, with quiet between.
 
-    An agent whose programs are killed all the time would never come up: it is the quiet that lets jobs run at all.
+    The quiet lets lasting faults end and agents come up; with `kills` there is none, the burst lasts the whole run.
     """
     dice = random.Random(seed)
     faults: list[Fault] = []
     left_out = set(without)
     now = _FIRST_S
     while now < seconds:
-        burst_end = now + dice.uniform(*_BURST_S)
+        burst_end = seconds if mix == "kills" else now + dice.uniform(*_BURST_S)
         while now < min(burst_end, seconds):
-            fault = _one(dice, now, agents)
+            fault = _one(dice, now, agents, _KILLS if mix == "kills" else _WEIGHTS)
             if fault.kind not in left_out:
                 faults.append(fault)
             now += dice.uniform(*_GAP_S)
@@ -83,8 +86,8 @@ def plan(seed: int, seconds: float, *, agents: int = 1, without: Iterable[Kind] 
     return faults
 
 
-def _one(dice: random.Random, now: float, agents: int) -> Fault:
-    kind = dice.choices(list(_WEIGHTS), list(_WEIGHTS.values()))[0]
+def _one(dice: random.Random, now: float, agents: int, weights: dict[Kind, int]) -> Fault:
+    kind = dice.choices(list(weights), list(weights.values()))[0]
     # drawn always, used or not: leaving a kind of fault out must not change the others
     agent, program, pick = dice.randrange(agents), dice.choice(PROGRAMS), dice.random()
     toxic_kind, strength, length = dice.choice(TOXICS), dice.random(), dice.random()

@@ -11,16 +11,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from chaos import leftovers
+from chaos import footprint, leftovers
 from chaos.checker import Counters, History, JobSeen, RowSeen, Verdict, judge
 from chaos.hands import Hands, wait_until
 from chaos.load import Load, ask, planned
-from chaos.nemesis import Fault, plan
+from chaos.nemesis import Fault, Mix, plan
 from chaos.recorder import Recorder
 from chaos.world import KeptAgent, World
 from easyalert.journal import Journal
 
 _PROGRESS_S: Final = 5.0
+_QUIET_JOBS: Final = 150
 _BOUND_S: Final = 120.0
 """A lease (60 s), a restart, and as much again for a busy machine."""
 _SLOWEST_PER_S: Final = 2.0
@@ -38,6 +39,7 @@ class Options:
     jobs: int
     agents: int = 2
     cap: int = 5
+    mix: Mix = "all"
 
 
 class Run:
@@ -69,10 +71,11 @@ class Run:
             world.control_plane.api, recorder, planned(options.seed, options.jobs, self._seconds), f"run-{options.seed}"
         )
         hands = Hands(world)
+        before = self._after_quiet_jobs(world)
         self._began = time.monotonic()
         load.start()
         try:
-            self._faults(world, load, hands, plan(options.seed, self._seconds, agents=options.agents))
+            self._faults(world, load, hands, plan(options.seed, self._seconds, agents=options.agents, mix=options.mix))
         finally:
             hands.heal()
         wait_for_load = time.monotonic() + 60
@@ -80,10 +83,14 @@ class Run:
             wait_until(time.monotonic() + 0.2, world.tend)
         load.stop()
         settled_after, late = self._settle(world, load)
+        self._say(f"all settled; {2 * _QUIET_JOBS} quiet jobs, to see whether anything has grown")
+        after, once_more = self._after_quiet_jobs(world), self._after_quiet_jobs(world)
         history = self._history(world, recorder, load, hands, late)
+        history.leftovers += footprint.grown(before, after, footprint.OVER_FAULTS, "over the faults")
+        history.leftovers += footprint.grown(after, once_more, footprint.WHILE_QUIET, "while all was quiet")
         figures = {
             "settledAfterSeconds": settled_after,
-            "memoryMb": {kept.name: leftovers.memory_mb(kept) for kept in world.agents},
+            "memoryMb": {look.name: _course(look.name, before, after, once_more) for look in after},
             "controlPlaneStartsSeconds": hands.plane_starts_s,
         }
         for kept in world.agents:
@@ -129,6 +136,15 @@ class Run:
             wait_until(time.monotonic() + 0.3, world.tend)
         return round(time.monotonic() - began, 1), []
 
+    def _after_quiet_jobs(self, world: World) -> list[footprint.Footprint]:
+        """What everything holds after the same work without faults. Raises AssertionError when it does not succeed."""
+        plane = world.control_plane
+        ids = [plane.submit("script.bash", {"script": "true"}) for _ in range(_QUIET_JOBS)]
+        for job_id in ids:
+            job = plane.wait(job_id, timeout=_BOUND_S)
+            assert job["status"] == "success", f"a quiet job ended as {job['status']}: {job['result']}"
+        return footprint.of_all(world)
+
     # ---- evidence ---------------------------------------------------------------------------------------------------
 
     def _history(self, world: World, recorder: Recorder, load: Load, hands: Hands, late: list[str]) -> History:
@@ -158,7 +174,9 @@ class Run:
             job = ask(world.control_plane.api, f"/jobs/{job_id}")
             if job is not None:
                 error = (job["result"] or {}).get("error") or job["statusReason"]
-                seen.append(JobSeen(number, job_id, job["status"], number in repeatable, error))
+                seen.append(
+                    JobSeen(number, job_id, job["status"], number in repeatable, error, load.cancels.get(number))
+                )
         return seen
 
     def _counters(self, world: World, kept: KeptAgent) -> Counters:
@@ -190,6 +208,10 @@ def _rows(kept: KeptAgent) -> list[RowSeen]:
             )
             for row in journal.latest(_ROWS)
         ]  # fmt: skip
+
+
+def _course(name: str, *looks: list[footprint.Footprint]) -> str:
+    return " → ".join(str(found.memory_mb) for look in looks for found in look if found.name == name)
 
 
 def new_folder() -> Path:

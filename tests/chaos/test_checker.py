@@ -175,6 +175,35 @@ def test_an_end_nothing_explains(state):
     assert f"job 0 ended as {state}: because" in broken(history)
 
 
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [(200, ""), (202, ""), (409, "job 2 ended as cancelled: None"), (None, "job 2 ended as cancelled: None")],
+)
+def test_only_what_somebody_cancelled_in_time_may_be_cancelled(answer, sentence):
+    history = good()
+    history.jobs[2] = replace(history.jobs[2], status="cancelled", cancel=answer)
+    history.rows[2] = replace(history.rows[2], outcome="cancelled")
+    history.finals.pop()
+    assert broken(history) == sentence
+
+
+def test_a_cancelled_job_counts_as_executed_only_when_it_had_started():
+    history = good()
+    history.jobs[2] = replace(history.jobs[2], status="cancelled", cancel=200)
+    history.rows[2] = replace(history.rows[2], outcome="cancelled", started_ms=None)
+    history.finals.pop()
+    assert "counters of agent one" in broken(history)
+    history.counters = [Counters("one", 2, 0, 2, 0)]
+    assert broken(history) == ""
+
+
+def test_cancelled_here_and_a_success_on_the_agent_is_no_agreement():
+    history = good()
+    history.jobs[1] = replace(history.jobs[1], status="cancelled", cancel=202)
+    history.finals.pop(1)
+    assert broken(history) == "disagreement: job j1 succeeded on an agent and is cancelled here"
+
+
 def test_poison_is_an_honest_end_of_an_idempotent_job_only():
     history = good()
     history.rows[0] = replace(history.rows[0], success=False)

@@ -40,6 +40,17 @@ def test_faults_come_in_bursts_of_one_every_tenth_to_half_second(seed):
     assert moments[-1] < 300
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_kills_come_without_quiet_and_alone(seed):
+    faults = plan(seed, 120, agents=3, mix="kills")
+    gaps = [after.at - before.at for before, after in itertools.pairwise(faults)]
+    assert min(gaps) > 0.099
+    assert max(gaps) < 0.51
+    assert {fault.kind for fault in faults} == {"kill_worker", "kill_program", "kill_supervisor", "kill_agent"}
+    assert all(fault.hold == 0 and fault.toxic is None for fault in faults)
+    assert 118 < faults[-1].at < 120
+
+
 def test_every_kind_strikes_every_agent_and_says_what_it_needs():
     faults = plan(1, 3_000, agents=2)
     kinds = {fault.kind for fault in faults}

@@ -115,7 +115,7 @@ def gone(site: Site) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("fault", [full, read_only, refusing, frozen, gone])
-def test_a_redis_that_does_not_work_costs_no_job(site: Site, fault: Any):
+def test_a_redis_that_does_not_work_costs_no_job(site: Site, fault: Any) -> None:
     plane = site.stack.control_plane
     name = fault.__name__
     go = site.folder / f"go-{name}"
