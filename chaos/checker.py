@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from chaos.nemesis import Kind
-from chaos.recorder import Mark
+from chaos.recorder import Mark, printed_by
 
 FINAL: Final = frozenset({"success", "error", "timed_out", "cancelled", "in_doubt", "expired"})
 _MAY_BECOME_TRUE: Final = "in_doubt"
@@ -31,6 +31,11 @@ class JobSeen:
     error: str | None = None
     cancel: int | None = None
     """How the control plane answered the request to cancel it: 200 or 202; 409: it was over. None: nobody asked."""
+    printed: str | None = None
+    """Standard output in its result; None: not looked at."""
+    live: str | None = None
+    """Standard output as it came while it ran, gaps marked."""
+    live_complete: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,6 +121,7 @@ def judge(history: History) -> Verdict:
         _doubles,
         _false_success,
         _unexpected_ends,
+        _printed,
         _changed,
         _capped,
         _doubts,
@@ -172,6 +178,21 @@ def _unexpected_ends(history: History) -> Iterator[str]:
             or ("cannot write" in (job.error or "") and not started[job.number])
         ):
             yield f"job {job.number} ended as error: {job.error}"
+
+
+def _printed(history: History) -> Iterator[str]:
+    """A success has printed all it prints, in its result and live; a full disk may cost the live part, and says so."""
+    full = {strike.agent for strike in history.strikes if strike.kind == "fill_disk" and strike.hit}
+    agents = {mark.job: mark.agent for mark in history.marks}
+    for job in history.jobs:
+        if job.status != "success" or job.printed is None:
+            continue
+        expected = printed_by(job.number)
+        if job.printed != expected:
+            yield f"output: the result of job {job.number} ({job.job_id}) holds {job.printed!r}"
+        if not job.live_complete or (job.live != expected and agents.get(job.number) not in full):
+            end = "complete" if job.live_complete else "not complete"
+            yield f"live output of job {job.number} ({job.job_id}) is {job.live!r}, {end}"
 
 
 def _changed(history: History) -> Iterator[str]:

@@ -98,9 +98,10 @@ class Load:
         return None if found is None else len(found)
 
     def finals(self) -> list[tuple[str, str]]:
-        """(job id, state) of the newest jobs that are final now."""
+        """(job id, state) of the newest jobs of this load that are final now."""
         found = ask(self._api, "/jobs", status=",".join(sorted(FINAL)), limit=500)
-        return [(str(job["id"]), str(job["status"])) for job in found or []]
+        ours = set(self.ids.values())
+        return [(str(job["id"]), str(job["status"])) for job in found or [] if job["id"] in ours]
 
     def _submit_all(self) -> None:
         began = time.monotonic()

@@ -51,7 +51,7 @@ class Recorder:
         self._thread.start()
 
     def script(self, job: int, seconds: float) -> str:
-        """A bash script without any program but `sleep`."""
+        """A bash script without any program but `sleep`; it prints `printed_by(job)`."""
         port = self._listener.getsockname()[1]
         folder, record = shlex.quote(f"{self._folder}/"), shlex.quote(str(self.path))
         return "\n".join(
@@ -62,8 +62,10 @@ class Recorder:
                 'echo "$agent" >&9',
                 "read -r up _ </proc/uptime",
                 f'echo "start {job} $agent $up" >>{record}',
+                f"echo begin {job}",
                 f"sleep {seconds:.3f}",
                 "read -r up _ </proc/uptime",
+                f"echo end {job}",
                 f'echo "end {job} $agent $up" >>{record}',
             )
         )
@@ -128,6 +130,11 @@ class Recorder:
             return True
         except OSError:
             return False
+
+
+def printed_by(job: int) -> str:
+    """What a job writes to its standard output when nothing cuts it."""
+    return f"begin {job}\nend {job}\n"
 
 
 def read_marks(text: str) -> list[Mark]:

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import httpx
+
 from chaos import footprint, leftovers
 from chaos.checker import Counters, History, JobSeen, RowSeen, Verdict, judge
 from chaos.hands import Hands, wait_until
@@ -21,6 +23,7 @@ from chaos.world import KeptAgent, World
 from easyalert.journal import Journal
 
 _PROGRESS_S: Final = 5.0
+_LIVE_WITHIN_S: Final = 10.0
 _QUIET_JOBS: Final = 150
 _BOUND_S: Final = 120.0
 """A lease (60 s), a restart, and as much again for a busy machine."""
@@ -168,15 +171,21 @@ class Run:
         )
 
     def _jobs(self, world: World, load: Load) -> list[JobSeen]:
-        seen = []
         repeatable = {job.number for job in planned(self._options.seed, self._options.jobs, 1) if job.idempotent}
+        api = world.control_plane.api
+        seen = []
         for number, job_id in load.ids.items():
-            job = ask(world.control_plane.api, f"/jobs/{job_id}")
-            if job is not None:
-                error = (job["result"] or {}).get("error") or job["statusReason"]
-                seen.append(
-                    JobSeen(number, job_id, job["status"], number in repeatable, error, load.cancels.get(number))
+            job = ask(api, f"/jobs/{job_id}")
+            if job is None:
+                continue
+            result = job["result"] or {}
+            seen.append(
+                JobSeen(
+                    number, job_id, job["status"], number in repeatable,
+                    error=result.get("error") or job["statusReason"], cancel=load.cancels.get(number),
+                    printed=(result.get("output") or {}).get("stdout", ""), **_live(api, job_id),
                 )
+            )  # fmt: skip
         return seen
 
     def _counters(self, world: World, kept: KeptAgent) -> Counters:
@@ -197,6 +206,18 @@ class Run:
     def _write_down(self, history: History) -> None:
         """Beside the logs, for who looks into a failed run."""
         (self._folder / "history.json").write_text(json.dumps(asdict(history), indent=1))
+
+
+def _live(api: httpx.Client, job_id: str) -> dict[str, Any]:
+    """What came while it ran. The last of it may come after the result."""
+    end = time.monotonic() + _LIVE_WITHIN_S
+    while True:
+        found = ask(api, f"/jobs/{job_id}/output", stream="stdout") or {}
+        if found.get("complete") or found.get("status") != "success" or time.monotonic() > end:
+            chunks = found.get("chunks") or []
+            text = "".join(chunk.get("text", f"[{chunk.get('missingBytes')} bytes]") for chunk in chunks)
+            return {"live": text, "live_complete": bool(found.get("complete"))}
+        time.sleep(0.05)
 
 
 def _rows(kept: KeptAgent) -> list[RowSeen]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from chaos.checker import Counters, History, JobSeen, RowSeen, Strike, judge
-from chaos.recorder import Mark
+from chaos.recorder import Mark, printed_by
 
 
 def good() -> History:
@@ -202,6 +202,35 @@ def test_cancelled_here_and_a_success_on_the_agent_is_no_agreement():
     history.jobs[1] = replace(history.jobs[1], status="cancelled", cancel=202)
     history.finals.pop(1)
     assert broken(history) == "disagreement: job j1 succeeded on an agent and is cancelled here"
+
+
+def speaking() -> History:
+    history = good()
+    history.jobs[1] = replace(history.jobs[1], printed=printed_by(1), live=printed_by(1), live_complete=True)
+    return history
+
+
+def test_what_was_printed_is_in_the_result_and_came_live():
+    history = speaking()
+    assert broken(history) == ""
+    history.jobs[1] = replace(history.jobs[1], printed="begin 1\n")
+    assert broken(history) == r"output: the result of job 1 (j1) holds 'begin 1\n'"
+
+
+@pytest.mark.parametrize(("live", "complete"), [("begin 1\n", True), (printed_by(1), False)])
+def test_live_output_with_a_hole_or_without_an_end(live, complete):
+    history = speaking()
+    history.jobs[1] = replace(history.jobs[1], live=live, live_complete=complete)
+    assert "live output of job 1 (j1) is" in broken(history)
+
+
+def test_a_full_disk_may_cost_live_output_but_not_its_end():
+    history = speaking()
+    history.jobs[1] = replace(history.jobs[1], live="begin 1\n[6 bytes]")
+    history.strikes.append(Strike(1_000, 1_001, "fill_disk", "one", hit=(1,)))
+    assert broken(history) == ""
+    history.jobs[1] = replace(history.jobs[1], live_complete=False)
+    assert "not complete" in broken(history)
 
 
 def test_poison_is_an_honest_end_of_an_idempotent_job_only():

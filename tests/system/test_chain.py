@@ -103,3 +103,25 @@ def test_sigterm_with_a_job_in_flight_delivers_its_result_then_goes_offline(tmp_
         assert plane.job(job_id)["result"]["output"]["stdout"] == "finished\n"
         assert plane.job(late)["status"] == "pending"
         eventually(lambda: plane.agent(stack.agent_id)["status"] == "offline", within=5, what="offline")
+
+
+def test_nothing_that_runs_dies_before_its_30_seconds_and_what_is_cut_off_then_is_in_doubt(tmp_path: Path):
+    record, pulse = tmp_path / "effects", tmp_path / "pulse"
+    script = f"echo x >> {record}; while sleep 0.05; do read -r up _ </proc/uptime; echo $up > {pulse}.new; mv {pulse}.new {pulse}; done"
+    with running_stack() as stack:
+        plane = stack.control_plane
+        job_id = plane.submit("script.bash", {"script": script})
+        eventually(pulse.exists, within=20, what="the job's pulse")
+        asked_at = time.monotonic()
+        stack.agent.process.send_signal(signal.SIGTERM)
+        assert stack.agent.process.wait(60) == 0
+        took = time.monotonic() - asked_at
+        lived = float(pulse.read_text()) - asked_at  # both since boot
+        assert lived >= 29.8, f"the job was ended {lived:.1f} s after the signal"
+        assert took < 40
+        assert plane.job(job_id)["status"] == "in_doubt", "its result was delivered before the agent ended"
+        assert plane.agent(stack.agent_id)["status"] == "offline"
+        stack.agent.start()
+        assert plane.wait(plane.submit("script.bash", {"script": "true"}))["status"] == "success"
+        assert plane.job(job_id)["status"] == "in_doubt"
+        assert record.read_text() == "x\n", "it is not run again"
