@@ -75,6 +75,8 @@ class Hands:
             "lose_redis_data": lambda: _lose_redis_data(kept),
             "kill_control_plane": lambda: self._kill_control_plane(fault.hold),
             "fill_disk": lambda: self._fill_disk(kept, fault.hold),
+            "step_clock": lambda: self._step_clock(kept, fault.step),
+            "suspend": lambda: self._suspend(kept, fault),
         }
         return acts[fault.kind]()
 
@@ -98,6 +100,23 @@ class Hands:
         hit = _signal(processes, signal.SIGSTOP)
         if hit:
             self._later(seconds, lambda: _signal(processes, signal.SIGCONT))
+        return hit
+
+    def _step_clock(self, kept: KeptAgent, seconds: float) -> list[int]:
+        """Somebody sets the clock of the agent's machine."""
+        if kept.clock is None:
+            return []
+        kept.clock.step_wall(seconds)
+        return _alive(kept)
+
+    def _suspend(self, kept: KeptAgent, fault: Fault) -> list[int]:
+        """Its machine stands still: nothing of it runs, and only its wall clock has gone on afterwards."""
+        if kept.clock is None:
+            return []
+        processes = kept.family()
+        hit = self._pause(processes, fault.hold)
+        if hit:
+            kept.clock.pause(fault.step)
         return hit
 
     def _kill_control_plane(self, seconds: float) -> list[int]:
@@ -139,6 +158,10 @@ def wait_until(moment: float, tend: Callable[[], None]) -> None:
         if left <= 0:
             return
         time.sleep(min(left, 0.05))
+
+
+def _alive(kept: KeptAgent) -> list[int]:
+    return [process.pid for process in kept.programs().values()]
 
 
 def _named(kept: KeptAgent, program: str) -> list[psutil.Process]:

@@ -14,7 +14,7 @@ from chaos.proxy import TOXICS, Toxic
 
 Kind = Literal[
     "kill_program", "kill_worker", "kill_supervisor", "kill_agent", "kill_control_plane", "pause_program",
-    "pause_worker", "toxic", "partition", "lose_redis_data", "fill_disk",
+    "pause_worker", "toxic", "partition", "lose_redis_data", "fill_disk", "step_clock", "suspend",
 ]  # fmt: skip
 Mix = Literal["all", "kills"]
 """`kills`: nothing but SIGKILL, of one process or of a whole agent, without a moment's quiet."""
@@ -36,6 +36,8 @@ _WEIGHTS: Final[dict[Kind, int]] = {
     "kill_supervisor": 4,
     "kill_control_plane": 3,
     "fill_disk": 2,
+    "step_clock": 3,
+    "suspend": 2,
     "partition": 1,
 }
 _KILLS: Final[dict[Kind, int]] = {"kill_worker": 40, "kill_program": 45, "kill_supervisor": 5, "kill_agent": 10}
@@ -46,8 +48,11 @@ _HOLD_S: Final[dict[Kind, tuple[float, float]]] = {
     "partition": (5.0, 75.0),
     "kill_control_plane": (0.2, 2.0),
     "fill_disk": (2.0, 5.0),
+    "suspend": (0.5, 3.0),
 }
 """How long a fault lasts, seconds; the others are over at once."""
+_STEP_S: Final = 3_600.0
+_SUSPENDED_S: Final = 600.0
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,8 @@ class Fault:
     pick: float = 0.0
     """Which of the processes that live then: 0 the first, just below 1 the last."""
     toxic: Toxic | None = None
+    step: float = 0.0
+    """Seconds the agent's wall clock is set by (`step_clock`), or goes on by while nothing runs (`suspend`)."""
 
 
 def plan(seed: int, seconds: float, *, agents: int = 1, mix: Mix = "all", without: Iterable[Kind] = ()) -> list[Fault]:
@@ -101,7 +108,12 @@ def _one(dice: random.Random, now: float, agents: int, weights: dict[Kind, int])
         program=program if kind in {"kill_program", "pause_program"} else "",
         pick=round(pick, 6),
         toxic=_network(kind, Toxic(toxic_kind, round(value, 3))),
+        step=_step(kind, strength),
     )
+
+
+def _step(kind: Kind, strength: float) -> float:
+    return {"step_clock": round((2 * strength - 1) * _STEP_S), "suspend": round(strength * _SUSPENDED_S)}.get(kind, 0.0)
 
 
 def _network(kind: Kind, drawn: Toxic) -> Toxic | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -13,6 +14,7 @@ from typing import Any, Final
 
 import psutil
 
+from chaos.clock import ClockControl
 from chaos.proxy import Proxy
 from tests.support.stack import Agent, ControlPlane
 
@@ -30,9 +32,12 @@ class KeptAgent:
         created = plane.create_agent(self.name)
         self.agent_id = str(created.get("agentId") or created["id"])
         folder.mkdir()
+        self.clock = ClockControl(folder) if shutil.which("cc") else None
+        """Its own clocks; None where no compiler can make the library that moves them."""
         self.agent = Agent(
             folder, self.proxy.url, created["apiKey"],
             MAX_CONCURRENT_JOBS=str(cap), MIN_FREE_DISK_MB="2", LONG_POLL_SECONDS="5",
+            **(self.clock.environment() if self.clock else {}),
         )  # fmt: skip
         self.has_disk = _mount(self.agent.state_dir)
         self.exits: list[int] = []

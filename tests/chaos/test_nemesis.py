@@ -55,8 +55,12 @@ def test_every_kind_strikes_every_agent_and_says_what_it_needs():
     faults = plan(1, 3_000, agents=2)
     kinds = {fault.kind for fault in faults}
     assert {(fault.kind, fault.agent) for fault in faults} == {(kind, agent) for kind in kinds for agent in (0, 1)}
-    assert len(kinds) == 11
+    assert len(kinds) == 13
     for fault in faults:
         assert (fault.toxic is not None) == (fault.kind in {"toxic", "partition"})
         assert (fault.program in PROGRAMS) == (fault.kind in {"kill_program", "pause_program"})
         assert 0 <= fault.pick < 1
+        assert (fault.step != 0) <= (fault.kind in {"step_clock", "suspend"})
+    steps = [fault.step for fault in faults if fault.kind == "step_clock"]
+    assert min(steps) < -3_000
+    assert max(steps) > 3_000
