@@ -40,7 +40,7 @@ class JobSeen:
 
 @dataclass(frozen=True)
 class RowSeen:
-    """A row of an agent's journal when all is over. Times in milliseconds since boot."""
+    """A row of an agent's journal when all is over. Times in milliseconds since boot, by the agent's clock."""
 
     agent: str
     job_id: str
@@ -53,7 +53,7 @@ class RowSeen:
 
 @dataclass(frozen=True)
 class Strike:
-    """A fault as it was done. Times in milliseconds since boot; `hit` is empty when there was nothing to hit."""
+    """A fault as it was done. Times by the agent's clock, as rows; `hit` is empty when there was nothing to hit."""
 
     begun_ms: int
     ended_ms: int

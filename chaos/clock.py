@@ -80,6 +80,12 @@ class ClockControl:
             self._fold(now)
             self._control.rate = rate
 
+    def boot_ms(self) -> int:
+        """Milliseconds since boot, sleep included, as those programs see it (as `easyalert.runtime.monotonic_ms`)."""
+        since = time.clock_gettime_ns(time.CLOCK_MONOTONIC) - self._control.base_ns
+        ahead = self._control.boot_ns + int(since * (self._control.rate - 1))
+        return int(time.clock_gettime_ns(time.CLOCK_BOOTTIME) + ahead) // 1_000_000
+
     def wall(self) -> float:
         """Wall time as those programs see it, epoch seconds."""
         since = time.clock_gettime_ns(time.CLOCK_MONOTONIC) - self._control.base_ns

@@ -16,7 +16,6 @@ import psutil
 from chaos.checker import Strike
 from chaos.nemesis import PROGRAMS, Fault, Kind
 from chaos.world import KeptAgent, World
-from easyalert.runtime import monotonic_ms
 
 
 class Hands:
@@ -34,9 +33,9 @@ class Hands:
         """Strike now; a kill aims at what lives."""
         fault = self._aimed(fault)
         kept = self._world.agents[fault.agent]
-        begun = monotonic_ms()
+        begun = kept.now_ms()
         hit = self._act(fault, kept)
-        strike = Strike(begun, monotonic_ms(), fault.kind, kept.name, fault.program, tuple(hit))
+        strike = Strike(begun, kept.now_ms(), fault.kind, kept.name, fault.program, tuple(hit))
         self.strikes.append(strike)
         return strike
 

@@ -52,7 +52,8 @@ _HOLD_S: Final[dict[Kind, tuple[float, float]]] = {
 }
 """How long a fault lasts, seconds; the others are over at once."""
 _STEP_S: Final = 3_600.0
-_SUSPENDED_S: Final = 600.0
+_SUSPENDED_S: Final = 120.0
+"""Well below the start deadline of a job (15 min), which goes on meanwhile."""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import psutil
 
 from chaos.clock import ClockControl
 from chaos.proxy import Proxy
+from easyalert.runtime import monotonic_ms
 from tests.support.stack import Agent, ControlPlane
 
 NAMES: Final = ("one", "two", "three", "four")
@@ -86,6 +87,10 @@ class KeptAgent:
             supervisor = self.programs()["supervisor"]
             return [supervisor, *supervisor.children(recursive=True)]
         return []
+
+    def now_ms(self) -> int:
+        """Milliseconds since boot as this agent sees them: what its journal holds."""
+        return self.clock.boot_ms() if self.clock else monotonic_ms()
 
     def stop(self) -> None:
         """SIGTERM and wait; SIGKILL for what does not end. The disk stays until `unmount`."""

@@ -218,6 +218,14 @@ def test_two_processes_agree_and_a_forked_one_inherits(clocks: ClockControl):
     assert [abs(float(word) - time.time() - 3600) < 10 * SLACK_S for word in told] == [True, True]
 
 
+def test_the_programs_time_since_boot_is_known_outside(child: Child, clocks: ClockControl):
+    clocks.pause(600)
+    clocks.rate(100)
+    clocks.rate(1)
+    before, read, after = clocks.boot_ms(), child.read(), clocks.boot_ms()
+    assert before <= read["CLOCK_BOOTTIME"] * 1000 <= after + 1
+
+
 def test_only_the_wall_clock_can_be_set_back(clocks: ClockControl):
     with pytest.raises(ValueError, match="wall clock"):
         clocks.jump(-1)

@@ -5,6 +5,7 @@ from typing import Any
 
 from chaos.hands import Hands
 from chaos.nemesis import Fault
+from easyalert.runtime import monotonic_ms
 
 
 class Living:
@@ -15,6 +16,9 @@ class Living:
         self.struck: list[str] = []
         self._programs = programs
         self._workers = workers
+
+    def now_ms(self) -> int:
+        return monotonic_ms()
 
     def programs(self) -> dict[str, Any]:
         return {name: self._process(name) for name in self._programs}
