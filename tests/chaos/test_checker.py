@@ -224,6 +224,14 @@ def test_live_output_with_a_hole_or_without_an_end(live, complete):
     assert "live output of job 1 (j1) is" in broken(history)
 
 
+def test_a_repeated_run_is_seen_after_the_one_that_was_cut():
+    history = speaking()
+    history.jobs[1] = replace(history.jobs[1], live="begin 1\n" + printed_by(1))
+    assert "live output of job 1" in broken(history)
+    history.jobs[1] = replace(history.jobs[1], idempotent=True)
+    assert broken(history) == ""
+
+
 def test_a_full_disk_may_cost_live_output_but_not_its_end():
     history = speaking()
     history.jobs[1] = replace(history.jobs[1], live="begin 1\n[6 bytes]")
