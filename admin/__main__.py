@@ -1,20 +1,18 @@
-"""`python -I -m admin`: wiring only."""
+"""`python -I -m admin`: listens and looks after the vault; the server is a process forked when somebody connects."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import sys
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
-from admin import api
-from admin.guard import Guard
+from admin.listener import ADDRESS, a_call, listen
 from admin.rotation import Rotation
-from admin.server import ADDRESS, listen, serve
-from admin.status import StatusReader
+from admin.serving import Service, fork_server, outlast
 from admin.token import admin_token
 from admin.watch import watch
-from easyalert.logs import hidden_in_logs
-from easyalert.redact import Redactor
 from easyalert.runtime import EXIT_FAILURE, EXIT_OK, Stop
 from easyalert.settings import AgentSettings
 from easyalert.startup import begin
@@ -22,9 +20,11 @@ from vault import Vault, VaultKey
 
 log = logging.getLogger("admin")
 
+T = TypeVar("T")
+
 
 async def run(settings: AgentSettings) -> int:
-    """Work until SIGTERM or SIGINT; answer the exit code."""
+    """Work until SIGTERM or SIGINT; answer the exit code. No thread is started here: it forks."""
     stop = Stop()
     stop.install()
     previous = settings.agent_api_key_previous
@@ -32,33 +32,34 @@ async def run(settings: AgentSettings) -> int:
         settings.vault_path,
         VaultKey(settings.agent_api_key.get_secret_value(), previous.get_secret_value() if previous else None),
     )
-    async with asyncio.TaskGroup() as tasks:
-        # Neither waits for the port: the vault is looked after while another program holds it.
-        tasks.create_task(watch(vault, settings.journal_path, stop))
-        tasks.create_task(answer(settings, vault, stop))
+    rotation = Rotation(settings, vault)
+    rotation.finish()
+    token = admin_token(settings)
+    # The vault is looked after, too, while another program holds the port.
+    listener = await _looking_after(vault, settings, stop, listen(settings.admin_port, stop))
+    if listener is not None:
+        log.info("the admin API answers on http://%s:%d", ADDRESS, settings.admin_port)
+        service = Service(settings, vault, rotation, token, listener)
+        while not stop.is_set:
+            await _looking_after(vault, settings, stop, a_call(listener, stop))
+            if not stop.is_set and await outlast(fork_server(service), stop) != EXIT_OK:
+                return EXIT_FAILURE
     log.info("stopped (%s)", stop.reason)
     return EXIT_OK
 
 
-async def answer(settings: AgentSettings, vault: Vault, stop: Stop) -> None:
-    """Bring the vault to the present API key, then answer requests until the stop."""
-    rotation = Rotation(settings, vault)
-    await asyncio.to_thread(rotation.finish)
-    token = admin_token(settings)
-    with hidden_in_logs(Redactor([token])):
-        listener = await listen(settings.admin_port, stop)
-        if listener is None:
-            return
-        app = api.build(vault, rekey=rotation.rekey, status=StatusReader(settings, vault).read)
-        log.info("the admin API answers on http://%s:%d", ADDRESS, settings.admin_port)
-        await serve(Guard(app, token=token), listener, stop)
+async def _looking_after(vault: Vault, settings: AgentSettings, stop: Stop, wait: Coroutine[Any, Any, T]) -> T:
+    """The outcome of `wait`; meanwhile the vault is watched. Where a server runs, that is the one who does it."""
+    async with asyncio.TaskGroup() as tasks:
+        watching = tasks.create_task(watch(vault, settings.journal_path, stop, threads=False))
+        outcome = await wait
+        watching.cancel()
+    return outcome
 
 
 def main() -> int:
     """Entry point of the process."""
     settings = begin("admin")
-    # Its INFO lines say what ours say, in another form.
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     try:
         return asyncio.run(run(settings))
     except Exception:

@@ -21,6 +21,8 @@ class Rotation:
         self._vault = vault
         self._api_key = settings.agent_api_key.get_secret_value()
         self._lock = threading.Lock()
+        self.rekeyed = False
+        """Whether this process has changed the key: others do not know the new one."""
 
     def rekey(self, new_api_key: str) -> int:
         """Encrypt the vault anew and wrap the key file anew; answer the number of vault entries.
@@ -30,6 +32,7 @@ class Rotation:
         """
         with self._lock:
             count = self._vault.rekey(new_api_key)
+            self.rekeyed = True
             log.info("the vault was encrypted anew under another API key (%d entries)", count)
             try:
                 self._rewrap(new_api_key)

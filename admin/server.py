@@ -1,26 +1,23 @@
-"""The server: a socket on 127.0.0.1, whatever it takes to get it, and an end within seconds when asked."""
+"""The server on a socket that is given: it answers until it is stopped, or until nobody has asked for a while."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
-import logging
 import socket
-from collections.abc import Iterator
-from typing import Final
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Final
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from easyalert.runtime import Stop
 
-log = logging.getLogger(__name__)
-
-# Not a setting: whoever reaches this port can try tokens, so it is never opened to a network (contract 5).
-ADDRESS: Final = "127.0.0.1"
-RETRY_S: Final = 5.0
 GRACE_S: Final = 5
+IDLE_S: Final = 300.0
+"""Longer than the windows of the guard's limits: who is made to wait does not get around it by waiting."""
+_LOOK_S: Final = 1.0
 
 
 class _Server(uvicorn.Server):
@@ -31,25 +28,19 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def listen(port: int, stop: Stop) -> socket.socket | None:
-    """Get the socket, waiting for a port that is taken; None when the stop came first.
+async def serve(
+    app: ASGIApp,
+    listener: socket.socket,
+    stop: Stop,
+    *,
+    idle_s: float | None = None,
+    may_end: Callable[[], bool] = lambda: True,
+) -> None:
+    """Answer requests until the stop; those under way get 5 s.
 
-    It waits here, because an exit would have supervisord start this process over and over.
+    With `idle_s` it ends too when there was no connection for so long and `may_end` agrees. Whoever connects then is
+    not accepted here any more, and waits at the socket for the next server.
     """
-    said = False
-    while not stop.is_set:
-        try:
-            return _bound(port)
-        except OSError as error:
-            if not said:
-                log.error("%s; trying again every %.0f s", _why(port, error), RETRY_S)  # noqa: TRY400 - the sentence says it
-                said = True
-        await stop.wait(RETRY_S)
-    return None
-
-
-async def serve(app: ASGIApp, listener: socket.socket, stop: Stop) -> None:
-    """Answer requests until the stop; those under way get 5 s."""
     server = _Server(
         uvicorn.Config(
             app,
@@ -66,35 +57,28 @@ async def serve(app: ASGIApp, listener: socket.socket, stop: Stop) -> None:
         )
     )
     serving = asyncio.create_task(server.serve(sockets=[listener]))
-    stopping = asyncio.create_task(stop.wait())
+    ends: list[asyncio.Task[Any]] = [asyncio.create_task(stop.wait())]
+    if idle_s is not None:
+        ends.append(asyncio.create_task(_unused(server, idle_s, may_end)))
     try:
-        await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((serving, *ends), return_when=asyncio.FIRST_COMPLETED)
         server.should_exit = True
         await serving
     finally:
-        stopping.cancel()
+        for end in ends:
+            end.cancel()
 
 
-def _bound(port: int) -> socket.socket:
-    # The protocol is named, as asyncio switches delayed sending (40 ms an answer) off only where it is.
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        # A restart must not wait for old connections to be forgotten; two listeners are refused all the same.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((ADDRESS, port))
-        listener.listen(128)
-    except OSError:
-        listener.close()
-        raise
-    return listener
-
-
-def _why(port: int, error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return (
-            f"port {port} on {ADDRESS} is taken by another program (`ss -ltnp 'sport = :{port}'` names it); "
-            "end that program or set ADMIN_PORT"
-        )
-    if error.errno == errno.EACCES:
-        return f"port {port} on {ADDRESS} is not allowed to this account; set ADMIN_PORT to 1024 or above"
-    return f"port {port} on {ADDRESS} cannot be opened ({error.strerror}); set ADMIN_PORT"
+async def _unused(server: uvicorn.Server, seconds: float, may_end: Callable[[], bool]) -> None:
+    """Return when nobody has been connected for so long and nobody can connect any more."""
+    state = server.server_state
+    answered, since = 0, time.monotonic()
+    while time.monotonic() - since < seconds or not may_end():
+        await asyncio.sleep(min(seconds, _LOOK_S))
+        if state.connections or state.total_requests != answered:
+            answered, since = state.total_requests, time.monotonic()
+    for accepting in server.servers:
+        accepting.close()
+    await asyncio.sleep(_LOOK_S / 10)  # who was accepted in this moment is still answered
+    while state.connections:  # noqa: ASYNC110 - uvicorn tells nobody
+        await asyncio.sleep(_LOOK_S / 10)

@@ -14,7 +14,8 @@ import pytest
 import vault.key
 from admin import api
 from admin.guard import Guard
-from admin.server import listen, serve
+from admin.listener import listen
+from admin.server import serve
 from easyalert.runtime import Stop
 from tests.support.ports import free_port
 from tests.support.waiting import eventually

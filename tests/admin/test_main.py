@@ -1,9 +1,13 @@
 """The process as supervisord runs it: `python -I -m admin`."""
 
+import os
 import socket
+import subprocess
+import sys
 import time
 
 import httpx
+import psutil
 import pytest
 
 from tests.support.agent_home import API_KEY
@@ -105,3 +109,75 @@ def test_a_wrong_setting_is_a_sentence_and_exit_2(started):
     assert second.wait() == 2
     assert "ADMIN_PORT" in second.log
     assert "Traceback" not in second.log
+
+
+# Short times, so that no test has to wait for the shipped ones.
+IMPATIENT = "import admin.server\nadmin.server.IDLE_S = 0.2\nadmin.server._LOOK_S = 0.05\n"
+
+
+def children(program):
+    return psutil.Process(program.pid).children()
+
+
+@pytest.fixture
+def impatient(make_home):
+    home = make_home("http://127.0.0.1:1", admin_port=free_port())
+    with (home.folder / "impatient.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-c", f"{IMPATIENT}from admin.__main__ import main\nraise SystemExit(main())"],
+            env={"PATH": os.environ["PATH"], **home.environment}, cwd=home.folder, stdout=log, stderr=log,
+        )  # fmt: skip
+    url = f"http://127.0.0.1:{home.settings.admin_port}"
+    eventually(lambda: answers(url), what="the admin API answering")
+    yield home, process, url
+    process.terminate()
+    assert process.wait(15) == 0
+    assert "Traceback" not in (home.folder / "impatient.log").read_text()
+
+
+def test_the_web_framework_is_loaded_when_somebody_connects(started):
+    home, program, url = started()
+    eventually(lambda: "the admin API answers on" in program.log)
+    assert not children(program)
+    with client(home, url) as caller:
+        assert caller.get("/status").status_code == 200
+        assert len(children(program)) == 1
+        # both: more than one connection, and the same server for all of them
+        assert answers(url)
+        assert len(children(program)) == 1
+    assert program.terminate() == 0
+
+
+def test_an_unused_server_ends_and_the_next_one_takes_over(impatient):
+    _home, process, url = impatient
+    eventually(lambda: not children(process), what="the server's end")
+    assert answers(url)
+    assert process.poll() is None
+
+
+def test_a_server_that_alone_knows_the_new_key_stays(impatient):
+    home, process, url = impatient
+    with client(home, url) as caller:
+        assert caller.put("/connections/a", json={"v": 1}).status_code == 200
+        assert caller.post("/vault/rekey", json={"newApiKey": "ea_agent_new_key"}).status_code == 200
+    server = psutil.Process(process.pid).children()[0]
+    with pytest.raises(psutil.TimeoutExpired):  # five times as long as an unused one stays
+        server.wait(timeout=1)
+    with client(home, url) as caller:
+        assert caller.post("/connections/a/test").status_code == 200
+
+
+def test_a_server_that_dies_is_this_programs_end(started):
+    _home, program, url = started()
+    eventually(lambda: answers(url), what="the admin API answering")
+    children(program)[0].kill()
+    assert program.wait() == 1
+
+
+def test_the_server_dies_with_the_program(started):
+    _home, program, url = started()
+    eventually(lambda: answers(url), what="the admin API answering")
+    server = children(program)[0]
+    program.kill()
+    assert not psutil.wait_procs([server], timeout=5)[1]
+    assert not answers(url)

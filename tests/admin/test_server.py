@@ -1,12 +1,11 @@
 import asyncio
-import errno
 import socket
 
 import httpx
-import pytest
 
 from admin import server
-from admin.server import listen, serve
+from admin.listener import listen
+from admin.server import serve
 from easyalert.runtime import Stop
 from tests.admin.conftest import served
 from tests.support.ports import free_port
@@ -15,67 +14,6 @@ from tests.support.ports import free_port
 async def hello(scope, receive, send):
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"hello"})
-
-
-def test_it_is_bound_to_loopback_and_to_nothing_else():
-    async def run():
-        listener = await listen(free_port(), Stop())
-        with listener:
-            assert listener.getsockname()[0] == "127.0.0.1"
-            assert listener.family == socket.AF_INET
-
-    asyncio.run(run())
-
-
-def test_a_taken_port_is_said_once_and_waited_for(monkeypatch, caplog):
-    monkeypatch.setattr(server, "RETRY_S", 0.001)
-
-    async def run():
-        with socket.socket() as holder:
-            holder.bind(("127.0.0.1", 0))
-            holder.listen()
-            port = holder.getsockname()[1]
-            waiting = asyncio.create_task(listen(port, Stop()))
-            await asyncio.sleep(0.05)
-            assert not waiting.done()
-        listener = await asyncio.wait_for(waiting, 5)
-        listener.close()
-        return port
-
-    port = asyncio.run(run())
-    assert len(caplog.records) == 1
-    assert f"port {port}" in caplog.text
-    assert "ADMIN_PORT" in caplog.text
-
-
-def test_a_stop_ends_the_waiting_for_a_port():
-    async def run():
-        stop = Stop()
-        with socket.socket() as holder:
-            holder.bind(("127.0.0.1", 0))
-            holder.listen()
-            waiting = asyncio.create_task(listen(holder.getsockname()[1], stop))
-            await asyncio.sleep(0.01)
-            stop.set()
-            assert await asyncio.wait_for(waiting, 2) is None
-
-    asyncio.run(run())
-
-
-@pytest.mark.parametrize(("number", "word"), [(errno.EACCES, "1024"), (errno.EADDRNOTAVAIL, "cannot be opened")])
-def test_other_reasons_have_their_sentence(monkeypatch, caplog, number, word):
-    async def run():
-        stop = Stop()
-
-        def refuse(_port):
-            stop.set()
-            raise OSError(number, "reason")
-
-        monkeypatch.setattr(server, "_bound", refuse)
-        assert await listen(80, stop) is None
-
-    asyncio.run(run())
-    assert word in caplog.text
 
 
 def test_nobody_can_forge_where_a_request_comes_from():
@@ -120,5 +58,45 @@ def test_a_request_that_hangs_is_cut_off_after_the_grace(monkeypatch):
         stop.set()
         await asyncio.wait_for(serving, 5)
         writer.close()
+
+    asyncio.run(run())
+
+
+def test_unused_it_ends_and_who_comes_then_finds_the_socket_still_open(monkeypatch):
+    monkeypatch.setattr(server, "_LOOK_S", 0.05)
+
+    async def run():
+        with await listen(free_port(), Stop()) as bound:
+            port = bound.getsockname()[1]
+            serving = asyncio.create_task(serve(hello, bound.dup(), Stop(), idle_s=0.3))
+            async with httpx.AsyncClient(trust_env=False) as client:
+                assert (await client.get(f"http://127.0.0.1:{port}/")).text == "hello"
+                # connected, so not unused
+                await asyncio.sleep(0.5)
+                assert not serving.done()
+            await asyncio.wait_for(serving, 5)
+            with socket.socket() as late:
+                late.connect(("127.0.0.1", port))
+                accepted, _ = bound.accept()
+                accepted.close()
+
+    asyncio.run(run())
+
+
+def test_unused_it_stays_while_it_must():
+    async def run():
+        stop, asked = Stop(), asyncio.Event()
+
+        def may_end():
+            asked.set()
+            return False
+
+        with await listen(free_port(), stop) as bound:
+            serving = asyncio.create_task(serve(hello, bound, stop, idle_s=0.01, may_end=may_end))
+            await asyncio.wait_for(asked.wait(), 5)
+            await asyncio.sleep(0.05)
+            assert not serving.done()
+            stop.set()
+            await asyncio.wait_for(serving, 5)
 
     asyncio.run(run())
