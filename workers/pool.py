@@ -20,7 +20,6 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, NoReturn
 
@@ -29,6 +28,7 @@ from easyalert.runtime import EXIT_FAILURE, EXIT_OK, Backoff
 from workers import trees
 from workers.bookkeeper import bookkeeper_main
 from workers.child import child_main
+from workers.forked import Forked
 from workers.lifeline import Lifeline
 from workers.toolbox import Toolbox
 from workers.worker import worker_name
@@ -36,11 +36,9 @@ from workers.worker import worker_name
 log = logging.getLogger(__name__)
 
 WARM_MIN: Final = 2
-"""Idle workers kept ready for the next jobs."""
+"""Idle workers kept ready for the next jobs while there are jobs; one of them (6 MB) where there was none lately."""
 IDLE_RETIRE_S: Final = 60.0
-"""A worker more than WARM_MIN is retired after the pool has had it idle for this long."""
-DEADLINE_GRACE_S: Final = 5.0
-"""What a worker gets beyond its job's deadline to end the job by itself, partial output and all."""
+"""A worker more than these is retired after the pool has had it idle for this long; "lately" is as long."""
 CANCEL_MARGIN_S: Final = 1.0
 """What the worker of a cancelled job gets beyond the job's grace; then it hangs, and is killed."""
 _RENEW_S: Final = 15.0
@@ -50,37 +48,6 @@ _OPEN_ATTEMPTS: Final = 3
 _FINISH_WITHIN_S: Final = 5.0
 _QUICK_DEATH_S: Final = 2.0
 _LOOK_S: Final = 2.0
-
-
-@dataclass
-class Forked:
-    """A living process of the pool and what it has said last."""
-
-    pid: int
-    slot: int
-    name: str
-    lifeline: Lifeline
-    forked_at: float
-    born: float
-    key: str | None = None
-    deadline: float | None = None
-    limit_s: int = 0
-    cancel_until: float | None = None
-    """Its job is to be cancelled: when it must have ended it."""
-    stopping: bool = False
-    idle_since: float = field(default_factory=time.monotonic)
-
-    @property
-    def idle(self) -> bool:
-        """Waiting for a job, and going on to wait."""
-        return self.key is None and not self.stopping
-
-    @property
-    def kill_at(self) -> float | None:
-        """When it is killed if its job is still running."""
-        if self.cancel_until is not None:
-            return self.cancel_until
-        return None if self.deadline is None else self.deadline + DEADLINE_GRACE_S
 
 
 class Pool:
@@ -106,6 +73,8 @@ class Pool:
         """Set while there is no bookkeeper: when to make the next."""
         self._bookkeeper_pause = Backoff(first=0.1, cap=5.0)
         self._crowded_since: float | None = None
+        self._busy_at = -idle_retire_s
+        """When a worker was heard last to have, or to have had, a job."""
         self._renew_at = time.monotonic() + _RENEW_S
 
     # ---- the loop ---------------------------------------------------------------------------------------------------
@@ -182,6 +151,7 @@ class Pool:
                 self._watch.unregister(process.lifeline)
             return
         for message in heard:
+            self._busy_at = time.monotonic()
             match message["word"]:
                 case "busy":
                     process.key, process.deadline, process.cancel_until = message["key"], None, None
@@ -225,16 +195,20 @@ class Pool:
         """Fork until enough idle workers wait, never beyond the cap."""
         now = time.monotonic()
         while len(self._workers) < self._cap and now >= self._fork_after:
-            if sum(worker.idle for worker in self._workers.values()) >= self._warm:
+            if sum(worker.idle for worker in self._workers.values()) >= self._wanted():
                 return
             slot = min(set(range(1, self._cap + 1)) - {worker.slot for worker in self._workers.values()})
             worker = self._fork(slot, partial(child_main, self._tools, slot))
             self._workers[worker.pid] = worker
 
+    def _wanted(self) -> int:
+        """How many idle workers are to wait."""
+        return self._warm if time.monotonic() - self._busy_at < self._idle_retire_s else min(1, self._warm)
+
     def _retire(self) -> None:
         idle = [worker for worker in self._workers.values() if worker.idle]
         now = time.monotonic()
-        if len(idle) <= self._warm:
+        if len(idle) <= self._wanted():
             self._crowded_since = None
         elif self._crowded_since is None:
             self._crowded_since = now

@@ -181,7 +181,7 @@ def test_a_killed_pool_takes_everything_along_and_the_next_one_settles_it(make_c
 
 def test_a_stopped_worker_is_killed_after_its_deadline_and_the_job_timed_out(make_chain):
     chain = make_chain(start=False)
-    chain.start_patched("import workers.pool\nworkers.pool.DEADLINE_GRACE_S = 0.2")
+    chain.start_patched("import workers.forked\nworkers.forked.DEADLINE_GRACE_S = 0.2")
     worker, child = chain.home.folder / "worker", chain.home.folder / "child"
     key = chain.bash(f"echo $PPID > {worker}; echo $$ > {child}; sleep 60", timeout_s=1)
     os.kill(pid_in(worker), signal.SIGSTOP)
@@ -196,8 +196,8 @@ def test_an_executor_that_ends_or_blocks_its_process_hurts_its_own_job_only(make
     chain = make_chain(start=False, max_concurrent_jobs=2)
     chain.start_patched(
         f"import sys\nsys.path.append({str(ROOT)!r})\n"
-        "import workers.pool, workers.registry\nfrom tests.workers.oddities import foreign\n"
-        "workers.registry._foreign_kinds = foreign\nworkers.pool.DEADLINE_GRACE_S = 0.2"
+        "import workers.forked, workers.registry\nfrom tests.workers.oddities import foreign\n"
+        "workers.registry._foreign_kinds = foreign\nworkers.forked.DEADLINE_GRACE_S = 0.2"
     )
     blocked = chain.send("odd.block", {}, timeout_s=1)
     died = chain.send("odd.die", {})
@@ -208,7 +208,7 @@ def test_an_executor_that_ends_or_blocks_its_process_hurts_its_own_job_only(make
         assert journal.note("capabilities") == ["http", "odd", "script"]
 
 
-def test_idle_workers_above_the_warm_ones_are_retired(make_chain):
+def test_idle_workers_are_retired_and_where_there_are_no_jobs_one_waits(make_chain):
     chain = make_chain(start=False, max_concurrent_jobs=4)
     chain.start_patched("import workers.pool\nworkers.pool.Pool.__init__.__kwdefaults__['idle_retire_s'] = 0.2")
     keys = [chain.bash("sleep 0.4") for _ in range(4)]
@@ -217,7 +217,7 @@ def test_idle_workers_above_the_warm_ones_are_retired(make_chain):
         eventually(lambda: Worker.count(queue=queue) == 4, what="four workers")
         for key in keys:
             chain.result(key)
-        eventually(lambda: Worker.count(queue=queue) == 2, what="two workers left")
+        eventually(lambda: Worker.count(queue=queue) == 1, what="one worker left")
 
 
 def test_rq_shows_workers_and_jobs_truthfully(make_chain):
