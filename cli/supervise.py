@@ -1,7 +1,8 @@
-"""`python -I -m cli.supervise CONFIG LOCK_FD`: supervisord inside this small process; the end of `easyalert-agent run`.
+"""`python -I -m cli.supervise CONFIG LOCK_FD`: supervisord inside this process; the end of `easyalert-agent run`.
 
-What is added to supervisord: it looks at signals at once instead of within a second, starts its programs at once, and
-takes SIGHUP (the terminal is gone) for the end instead of a restart, and its programs never outlive it.
+What is added to supervisord: it looks at signals at once instead of within a second, starts its programs at once and
+from what it has imported for all of them (`cli.programs`), and takes SIGHUP (the terminal is gone) for the end instead
+of a restart, and its programs never outlive it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from supervisor.options import ServerOptions
 from supervisor.poller import PollPoller
 from supervisor.states import SupervisorStates
 
-from cli import output
+from cli import output, programs
 from easyalert.hardening import become_subreaper, follow_supervisor, harden
 
 
@@ -34,6 +35,7 @@ def main() -> int:
     options.realize(["-c", configuration, "-n", *(["-u", "root"] if os.geteuid() == 0 else [])])
     options.first = True
     options.test = False
+    programs.preload()
     supervisord.go(options)
     signal.set_wakeup_fd(-1)
     options.poller.close_wakeup()
@@ -95,6 +97,13 @@ class PromptOptions(ServerOptions):
         super().setpgrp()
         if not follow_supervisor():
             os._exit(1)
+
+    def execve(self, filename: str, argv: list[str], env: dict[str, str]) -> Any:
+        """Called by supervisord last in each new child: become the program, without an exec where it is one of ours."""
+        name = programs.named(argv)
+        if name is not None:
+            programs.become(name, argv, env)
+        return super().execve(filename, argv, env)
 
     def setsignals(self) -> None:
         """Called by supervisord when everything is open."""

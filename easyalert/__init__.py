@@ -14,6 +14,8 @@ def __getattr__(name: str) -> str:
     from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 - as above
 
     try:
-        return version("easyalert-agents")
+        found = version("easyalert-agents")
     except PackageNotFoundError:  # a source tree that was never installed
-        return "0.0.0"
+        found = "0.0.0"
+    globals()[name] = found
+    return found

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import ssl
 from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
@@ -19,6 +18,7 @@ from pydantic import ValidationError
 from easyalert.answers import check_status, map_error
 from easyalert.breaker import CircuitBreaker
 from easyalert.errors import BadAnswer, ConfigurationError, Unreachable
+from easyalert.netguard.transport import system_trust
 from easyalert.protocol import paths
 from easyalert.protocol.messages import (
     AckData,
@@ -62,7 +62,7 @@ class ControlPlaneClient:
         try:
             self._http = httpx.AsyncClient(
                 headers={paths.API_KEY_HEADER: key, "Content-Type": "application/json"},
-                verify=_tls(self._base),
+                verify=system_trust(),
                 timeout=httpx.Timeout(_ANSWER_S, connect=_CONNECT_S),
                 limits=httpx.Limits(max_connections=10, max_keepalive_connections=5, keepalive_expiry=30),
                 follow_redirects=False,
@@ -196,12 +196,3 @@ def _model(model: type[M], data: Any) -> M:
         # the values stay out of the sentence: an answer may hold secrets
         names = ", ".join(sorted({".".join(map(str, item["loc"])) or "data" for item in error.errors()}))
         raise BadAnswer(f"the control plane's answer does not fit the protocol at: {names[:200]}", status=200) from None
-
-
-def _tls(base: str) -> ssl.SSLContext | bool:
-    """The trust of this machine; loaded only where it is needed (tens of ms)."""
-    if not base.lower().startswith("https:"):
-        return True
-    from easyalert.netguard.transport import system_trust  # noqa: PLC0415 - needed for https only
-
-    return system_trust()

@@ -60,14 +60,20 @@ def configure_logging(process: str, level: str, *, secrets: Iterable[str] = ()) 
     for old in [h for h in root.handlers if isinstance(h, _StderrHandler)]:
         root.removeHandler(old)
     root.addHandler(handler)
-    root.setLevel(shown)
+    _set_level(root, shown)
     for name in _CHATTY:
-        logging.getLogger(name).setLevel(logging.WARNING)
+        _set_level(logging.getLogger(name), logging.WARNING)
     logging.captureWarnings(capture=True)
     if threshold is None:
         logging.getLogger(__name__).warning(
             "LOG_LEVEL %r is unknown, INFO is used; known: %s", level, ", ".join(_LEVELS)
         )
+
+
+def _set_level(logger: logging.Logger, level: int) -> None:
+    # even a level that is there already would have every logger of the process forget what it knows, and be written to
+    if logger.level != level:
+        logger.setLevel(level)
 
 
 @contextlib.contextmanager

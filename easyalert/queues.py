@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from redis import Redis
 from redis.backoff import ExponentialBackoff, NoBackoff
+from redis.driver_info import DriverInfo
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.retry import Retry
@@ -124,6 +125,9 @@ def connect(settings: AgentSettings, *, glance: bool = False) -> Redis:
         "socket_timeout": 1 if glance else 10,
         "socket_connect_timeout": 1 if glance else 2,
         "health_check_interval": 30,
+        # left to itself redis-py reads its own package's metadata for each client (10 ms, 1 MB), to send what the
+        # embedded server's account may not even say
+        "driver_info": DriverInfo(name=None, lib_version=None),
     }
     if settings.redis_url is not None:
         return Redis.from_url(settings.redis_url.get_secret_value(), **options)

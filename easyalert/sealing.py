@@ -61,6 +61,12 @@ class PrivateKey:
         return _SUITE.decrypt(box, self._key, info)
 
 
+def rehearse() -> None:
+    """Have the library load what sealing and opening need (1 MB), once for all processes that are forked later."""
+    key = PrivateKey(X25519PrivateKey.generate())
+    key.open(key.public.seal(b"", b""), b"")
+
+
 def seal_info(job_id: str) -> bytes:
     """The `info` of parameters in the journal."""
     return b"easyalert/journal/" + job_id.encode("utf-8", "surrogatepass")

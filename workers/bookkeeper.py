@@ -23,7 +23,7 @@ from redis.exceptions import ConnectionError, RedisError, TimeoutError  # noqa: 
 from easyalert import wakeup
 from easyalert.errors import JournalDamaged, JournalError, QueueError
 from easyalert.journal import JobRow, Journal, State
-from easyalert.queues import agent_queue, connect, enqueue
+from easyalert.queues import agent_queue, enqueue
 from easyalert.redact import Redactor
 from easyalert.runtime import EXIT_FAILURE, EXIT_OK, ProcessIdentity
 from workers import trees
@@ -92,7 +92,7 @@ class Bookkeeper:
         self._tools = tools
         self._journal = journal
         self._pool_pid = pool_pid
-        self._queue = agent_queue(connect(tools.settings, glance=True))
+        self._queue = agent_queue(tools.redis)
         self._heard: list[dict[str, Any]] = []
         """Messages not obeyed yet, because the journal could not be written."""
         self._blocked = False

@@ -19,7 +19,7 @@ from easyalert import crashpoints
 from easyalert.errors import JournalDamaged, JournalError
 from easyalert.hardening import become_subreaper, die_with_parent
 from easyalert.journal import JobRow, Journal
-from easyalert.queues import AgentJob, agent_queue, connect
+from easyalert.queues import AgentJob, agent_queue
 from easyalert.runtime import EXIT_FAILURE, EXIT_OK, this_process
 from workers import jobs, trees
 from workers.jobs import Ended, JobRunner
@@ -89,9 +89,8 @@ class _Child:
     def __init__(self, tools: Toolbox, lifeline: Lifeline, slot: int) -> None:
         self._lifeline = lifeline
         self._journal = Journal(tools.settings.journal_path)
-        self._redis = connect(tools.settings, glance=True)
         name = worker_name(tools.settings.agent_name, slot, os.getpid())
-        self._worker = AgentWorker(agent_queue(self._redis), name)
+        self._worker = AgentWorker(agent_queue(tools.redis), name)
         self._runner = JobRunner(
             tools,
             self._journal,

@@ -11,6 +11,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cryptography.exceptions import InvalidTag
+from redis import Redis
+from rq.utils import now, utcformat, utcparse
 
 from easyalert.errors import (
     AgentFault,
@@ -24,6 +26,8 @@ from easyalert.errors import (
 from easyalert.journal import JobRow
 from easyalert.netguard.judge import NetworkPolicy
 from easyalert.protocol.limits import JOB_PARAMS_MAX_CHARS
+from easyalert.queues import connect
+from easyalert.redact import Redactor
 from easyalert.sealing import PrivateKey, load_private_key, seal_info
 from easyalert.settings import AgentSettings
 from vault import Vault, VaultKey
@@ -48,6 +52,8 @@ class Toolbox:
     network_policy: NetworkPolicy
     agent: str
     """Digest of the state directory; part of every job's mark."""
+    redis: Redis
+    """Never used by the parent, so without a connection: each process makes its own."""
 
     def open_params(self, row: JobRow) -> dict[str, Any]:
         """Unseal a job's parameters. Raises AgentFault, or JobError when they are too large or no object."""
@@ -121,7 +127,7 @@ def pack(settings: AgentSettings) -> Toolbox:
             registry.executor(kind)
         except EasyAlertError:
             log.exception("starting without the %s executor", kind)
-    return Toolbox(
+    tools = Toolbox(
         settings=settings,
         private_key=private_key,
         vault=vault,
@@ -132,4 +138,13 @@ def pack(settings: AgentSettings) -> Toolbox:
             exempt_origins=frozenset({f"{control_plane.scheme}://{control_plane.netloc}"}),
         ),
         agent=hashlib.sha256(str(settings.state_dir).encode()).hexdigest()[:16],
+        redis=connect(settings, glance=True),
     )
+    _rehearse(tools)
+    return tools
+
+
+def _rehearse(tools: Toolbox) -> None:
+    """Have libraries build what they build on first use, so that no worker does it in its first job."""
+    utcparse(utcformat(now()))
+    Redactor(tools.secrets()).text("the patterns are remembered")

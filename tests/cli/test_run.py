@@ -182,10 +182,16 @@ class TestLife:
         assert not [s for s in secrets if s.encode() in environment]
         assert not [s for s in secrets if s in agent.log]
 
-    def test_supervisord_stays_small(self, agent_on, plain_server):
+    def test_programs_share_supervisords_memory_and_show_their_own_names(self, agent_on, plain_server):
         agent = agent_on(plain_server.url).start()
-        agent.running("redis")
-        assert psutil.Process(agent.pid).memory_info().rss < 40 * 2**20
+        pids = agent.running(*PROGRAMS)
+        own = psutil.Process(agent.pid).cmdline()
+        assert own[3] == "cli.supervise"
+        for name in ("admin", "heartbeat", "poller", "workers"):
+            assert [part for part in psutil.Process(pids[name]).cmdline() if part] == [*own[:3], name]
+            # forked, not executed: what is laid out at random at an exec lies where it lies in supervisord
+            places = [Path(f"/proc/{pid}/maps").read_text().splitlines()[0] for pid in (agent.pid, pids[name])]
+            assert places[0] == places[1]
 
     def test_with_a_redis_of_ones_own(self, agent_on, plain_server, redis_server):
         agent = agent_on(plain_server.url, REDIS_URL=redis_server.url).start()

@@ -1,0 +1,98 @@
+"""The memory of a whole agent, Redis included: pages that its processes share are counted once (PSS)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from bench.memory import Process, family
+from tests.support.require import missing
+from tests.support.stack import Stack, running_stack
+from tests.support.waiting import eventually
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+
+MIB = 1024
+IDLE_MIB = 140
+"""Measured: 113 to 122, the libraries on disk included, of which it is charged less where others use them too."""
+BUSY_WORKER_MIB = 11
+"""Measured: 8."""
+PRINTING_MIB = 35
+"""Measured: 15 to 20: a megabyte is kept, and stands in several forms for a moment where it is reported."""
+SLOTS = 50
+
+
+@pytest.fixture(scope="module")
+def stack():
+    if os.geteuid() != 0:
+        missing("only root may look into the agent's processes")
+    with running_stack(MAX_CONCURRENT_JOBS=str(SLOTS)) as running:
+        yield running
+
+
+def processes(stack: Stack) -> list[Process]:
+    assert stack.agent.process is not None
+    return family(stack.agent.process.pid, stack.agent.state_dir / "run" / "supervisor.sock")
+
+
+def pss_mib(found: list[Process]) -> float:
+    return sum(process.pss for process in found) / MIB
+
+
+def table(found: list[Process]) -> str:
+    return "\n".join(f"{process.name:<14}{process.pss / MIB:7.1f}" for process in found)
+
+
+def settled(stack: Stack) -> list[Process]:
+    """Everything of the agent, once a job has gone through all of it and nothing more is loaded."""
+    seen: list[float] = []
+
+    def steady() -> list[Process] | None:
+        found = processes(stack)
+        seen.append(pss_mib(found))
+        return found if len(seen) > 10 and max(seen[-10:]) - min(seen[-10:]) < 1 else None
+
+    return list(eventually(steady, within=60, what="memory that no longer changes"))
+
+
+def test_an_idle_agent_stays_small_whatever_its_slots(stack: Stack):
+    stack.control_plane.wait(stack.control_plane.submit("script.bash", {"script": "true"}))
+    found = settled(stack)
+    assert {"supervisord", "redis", "admin", "heartbeat", "poller", "workers"} <= {process.name for process in found}
+    assert pss_mib(found) < IDLE_MIB, table(found)
+
+
+def test_a_job_that_prints_without_end_does_not_grow_the_agent(stack: Stack):
+    """A tenth of a gigabyte: what is kept does not depend on it."""
+    stack.control_plane.wait(stack.control_plane.submit("script.bash", {"script": "true"}))
+    before = pss_mib(settled(stack))
+    job = stack.control_plane.submit("script.bash", {"script": "head -c 100000000 /dev/zero | tr '\\0' x"})
+    most: list[Process] = []
+
+    def ended() -> bool:
+        nonlocal most
+        most = max(most, processes(stack), key=pss_mib)
+        return bool(stack.control_plane.job(job)["status"] == "success")
+
+    eventually(ended, within=120, what="the job's end")
+    assert pss_mib(most) - before < PRINTING_MIB, table(most)
+
+
+def test_a_busy_worker_costs_little_more(stack: Stack, tmp_path: Path):
+    before = pss_mib(settled(stack))
+    gate = tmp_path / "gate"
+    started = [tmp_path / f"started-{number}" for number in range(10)]
+    script = "touch '{mark}'; until [ -e '{gate}' ]; do sleep 0.2; done"
+    jobs = [
+        stack.control_plane.submit("script.bash", {"script": script.format(mark=mark, gate=gate)}) for mark in started
+    ]
+    try:
+        eventually(lambda: all(mark.exists() for mark in started), within=60, what="ten jobs running")
+        found = settled(stack)
+    finally:
+        gate.touch()
+    for job in jobs:
+        assert stack.control_plane.wait(job)["status"] == "success"
+    assert pss_mib(found) - before < len(jobs) * BUSY_WORKER_MIB, table(found)
