@@ -15,6 +15,8 @@ from controlplane.services.changes import Changes
 logger = logging.getLogger("easyalert.controlplane.janitor")
 TICK_S = 1.0
 HOUSEKEEPING_S = 3600.0
+STOOD_STILL_S = 15.0
+"""So long without a tick: this process, or its machine, was stopped, and could hear nobody."""
 
 
 class Janitor:
@@ -26,6 +28,7 @@ class Janitor:
         self._scrub = False
         self._looked_at = runtime.clock.now()
         self._kept_house_at = 0.0
+        self._ticked_at: float | None = None
         runtime.listeners.append(self._on_changes)
 
     async def run(self) -> None:
@@ -42,6 +45,7 @@ class Janitor:
         runtime = self._runtime
         now = runtime.clock.now()
         since, self._looked_at = self._looked_at, now
+        self._notice_standstill(now)
         if await runtime.read(lambda s, at: sweep.is_due(s, at, runtime.up_since) or sweep.unblocks(s, since, at)):
             await runtime.write(lambda s, at: self._sweep(s, since, at))
         if now - self._kept_house_at >= HOUSEKEEPING_S:
@@ -49,6 +53,12 @@ class Janitor:
             await runtime.write(sweep.housekeeping)
         if self._scrub:
             self._scrub = not await to_thread.run_sync(runtime.database.scrub)
+
+    def _notice_standstill(self, now: float) -> None:
+        ticked_at, self._ticked_at = self._ticked_at, asyncio.get_running_loop().time()
+        if ticked_at is not None and (gap := self._ticked_at - ticked_at) >= STOOD_STILL_S:
+            logger.warning("stood still for %.0f s; the silence of agents counts from now on", gap)
+            self._runtime.up_since = now
 
     def _sweep(self, session: Session, since: float, now: float) -> None:
         changed = sweep.sweep(session, now, self._runtime.up_since)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import signal
 import socket
+import time
 from types import FrameType
 from typing import Any
 
@@ -16,9 +18,12 @@ from controlplane.api.app import create_app, stop_waiting
 from controlplane.api.runtime import Runtime
 from controlplane.cli import exits
 from controlplane.cli.store import CommandError, only_server, open_database
-from controlplane.clock import SystemClock
+from controlplane.clock import SystemClock, Uptime
+from controlplane.models.engine import Database
+from controlplane.services import timeline
 from controlplane.settings import ControlPlaneSettings
 
+logger = logging.getLogger("easyalert.controlplane.serve")
 KEEP_ALIVE_S = 75
 """Longer than the 30 s between heartbeats: agents keep one connection."""
 GRACE_S = 5
@@ -51,6 +56,7 @@ def serve(settings: ControlPlaneSettings, version: str) -> int:
     with contextlib.ExitStack() as stack:
         database = stack.enter_context(open_database(settings))
         stack.enter_context(only_server(settings))
+        _follow_clock(database)
         listener = stack.enter_context(contextlib.closing(_listen(settings.host, settings.port)))
         app = create_app(Runtime(settings, database, SystemClock()), version=version)
         config = uvicorn.Config(
@@ -70,6 +76,13 @@ def serve(settings: ControlPlaneSettings, version: str) -> int:
             signal.signal(number, _already_stopped)
         _Server(config, app, _url(listener)).run(sockets=[listener])
     return exits.OK
+
+
+def _follow_clock(database: Database) -> None:
+    with database.write() as session:
+        step = timeline.follow(session, time.time(), Uptime.now())
+    if step:
+        logger.warning("the clock of this machine was set by %+.0f s since the last start; leases go with it", step)
 
 
 def _already_stopped(_number: int, _frame: FrameType | None) -> None:

@@ -258,3 +258,14 @@ class Notification(Base):
     channel: Mapped[str | None] = mapped_column(Text, default=None)
     message: Mapped[str] = mapped_column(Text)
     created_at: Mapped[float] = mapped_column(Time, index=True)
+
+
+class ServerClock(Base):
+    """One row: how the clock of the last server that started stood against the machine's uptime."""
+
+    __tablename__ = "server_clock"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    boot_id: Mapped[str] = mapped_column(String(64))
+    ahead_s: Mapped[float] = mapped_column(Time)
+    """Its time minus the seconds the machine had been up."""

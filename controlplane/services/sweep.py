@@ -1,7 +1,7 @@
 """What ends by itself: leases, queue ages, silence. Called every second or two by the server.
 
-Silence is counted from the later of the last word and `up_since`: while the control plane was down
-nobody could be heard, and nobody is to blame for it.
+Silence is counted from the later of the last word and `up_since`: while the control plane was down, or stood still with
+its machine, nobody could be heard, and nobody is to blame for it.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def _verdict(
         if now - heard >= OFFLINE_AFTER_S:
             return f"{attempt.agent_name} went offline before it took the job."
         return None
-    if attempt.refusal_at is not None and now >= attempt.refusal_at + reports.REFUSAL_GRACE_S:
+    if attempt.refusal_at is not None and now >= max(attempt.refusal_at, up_since) + reports.REFUSAL_GRACE_S:
         return "believe"
     return "in_doubt" if now >= lifecycle.doubt_at(job, attempt, lost_after, up_since) else None
 

@@ -72,3 +72,27 @@ def test_housekeeping_once_an_hour(service, monkeypatch):
 
     asyncio.run(run())
     assert len(set(done)) == 2, "twice in an hour and a half"
+
+
+def test_nobody_is_silent_while_the_server_stood_still(service, monkeypatch, caplog):
+    """`docker pause`, a laptop's lid: the first tick afterwards must not judge by the time in between."""
+
+    async def run():
+        loop = asyncio.get_running_loop()
+        real = loop.time
+        janitor = Janitor(service.runtime)
+        await janitor.tick()
+        before = service.runtime.up_since
+        await janitor.tick()
+        assert service.runtime.up_since == before
+        service.clock.sleep(600)
+        monkeypatch.setattr(loop, "time", lambda: real() + 600)
+        await janitor.tick()
+
+    agent = service.agent()
+    job = service.submit(poolId="default")
+    agent.ack(*agent.poll())
+    asyncio.run(run())
+    assert service.runtime.up_since == service.clock.now()
+    assert service.job(job)["status"] == "accepted"
+    assert "stood still" in caplog.text

@@ -184,3 +184,16 @@ def test_the_end_of_a_drain_wakes_its_pool(world):
     world.database.after_commit = lambda session: woken.append(session.info["changes"].pools)
     world.write(lambda s, _now: sweep.wake_unblocked(s, until - 1, until))
     assert woken == [{"default"}]
+
+
+def test_a_refusal_is_not_believed_for_the_time_the_control_plane_was_away(world):
+    agent = world.base_agent()
+    job = world.submit()
+    (wire,) = world.poll(agent)
+    refusal = {"jobId": wire["jobId"], "status": "error", "output": None, "error": "duplicate", "exitCode": -1}
+    world.report(agent, {**refusal, "durationMs": 0}, features=())
+    world.clock.sleep(4 * 3600)
+    world.up_since = world.clock.now()
+    assert world.sweep() == 0, "the real result may be on its way"
+    world.report(agent, result(wire), features=())
+    assert world.state(job) == "success"
