@@ -19,7 +19,7 @@ _AGAIN_S: Final = 0.5
 
 
 class Reconciler:
-    """Also ends rows whose start deadline is over."""
+    """Also ends rows whose start deadline is over, and has the journal follow a clock that was set."""
 
     def __init__(self, parts: Parts) -> None:
         self._journal = parts.journal
@@ -32,6 +32,7 @@ class Reconciler:
     async def run(self) -> None:
         """The loop: at once, then every 2 s. Raises JournalError."""
         while not self._stop.is_set:
+            self._follow_clock()
             self._journal.expire()
             try:
                 await self._reconcile()
@@ -40,6 +41,10 @@ class Reconciler:
             else:
                 self._condition.solved(_PART)
             await self._stop.wait(_AGAIN_S if self._missing or self._dispatch.failing else _LOOK_S)
+
+    def _follow_clock(self) -> None:
+        if step := self._journal.follow_clock():
+            log.warning("the clock of this machine was set by %+.0f s; no job is affected", step)
 
     async def _reconcile(self) -> None:
         standing = await self._dispatch.keys()

@@ -11,6 +11,7 @@ from easyalert.journal.file import OWNED_SQL, owner_columns
 from easyalert.journal.pause import NOTE as PAUSE_NOTE
 from easyalert.journal.pause import local_pause_of
 from easyalert.journal.rows import JobRow, NewJob, Outcome, State
+from easyalert.journal.stepping import ClockSteps
 from easyalert.protocol.results import ended_without_result
 from easyalert.runtime import ProcessIdentity
 
@@ -22,7 +23,7 @@ _REJECTED_KEPT_S = 30 * 86400
 """Results the control plane refused are kept this long for people, whatever the de-duplication memory."""
 
 
-class Journal(CancelRequests):
+class Journal(CancelRequests, ClockSteps):
     """Raises JournalError (disk, lock) or JournalDamaged. Writes are durable, except what would be said again."""
 
     # ---- taking jobs (poller) ---------------------------------------------------------------------------------------
@@ -194,11 +195,9 @@ class Journal(CancelRequests):
 
     # ---- reporting (poller) -----------------------------------------------------------------------------------------
 
-    def unreported(self, limit: int = 50, after: float = 0.0) -> list[JobRow]:
-        """The outbox, oldest first; `after` skips rows that ended before (epoch seconds)."""
-        return self._rows(
-            f"state IN {_OUTBOX_SQL} AND finished_at > ? ORDER BY finished_at, key LIMIT ?", (after, limit)
-        )
+    def unreported(self, limit: int = 50) -> list[JobRow]:
+        """The outbox, oldest first."""
+        return self._rows(f"state IN {_OUTBOX_SQL} ORDER BY finished_at, key LIMIT ?", (limit,))
 
     def mark_reported(self, keys: Iterable[str]) -> None:
         """The control plane has answered for these results. They stay as de-duplication memory until pruned."""
@@ -218,7 +217,8 @@ class Journal(CancelRequests):
             )
 
     def prune(self, older_than_s: float, limit: int = 500) -> int:
-        """Forget settled rows of that age (epoch seconds against the wall clock); returns how many."""
+        """Forget rows settled that long ago, whatever was done to the wall clock since; returns how many."""
+        self.follow_clock()
         edge = self._wall() - older_than_s
         with self._transaction():
             gone = self._db.execute(
