@@ -11,8 +11,9 @@ import httpx
 
 from easyalert.errors import BadAnswer, ControlPlaneError, RateLimited, Refused, Unauthorized, Unreachable
 
-RETRY_AFTER_CAP_S: Final = 60.0
-"""A pause asked for is obeyed up to here: one header must not silence an agent for hours."""
+RETRY_AFTER_CAP_S: Final = 45.0
+"""A pause asked for is obeyed up to here. One header must not silence an agent for hours, and what waits has to be
+delivered within a minute of the control plane's return, however long a pause was asked for just before."""
 RETRY_AFTER_DEFAULT_S: Final = 5.0
 
 _NO_ANSWER: Final = (

@@ -18,6 +18,9 @@ FAILURES_TO_OPEN: Final = 9
 """Three operations of three attempts each (contract 1.9). A restart of the control plane stays below that."""
 OPEN_SECONDS: Final = 30.0
 _SPREAD: Final = 0.25
+_LEAST_S: Final = 5.0
+"""The pause is counted from the beginning of the request that failed: one that hung for 40 s was a pause by itself. Were
+the two added, a control plane that is back could wait more than a minute to be asked. So much is left in any case."""
 
 
 class CircuitBreaker:
@@ -53,11 +56,11 @@ class CircuitBreaker:
         Only "no usable answer" counts as a failure: a refusal proves that somebody is there. However the block is
         left (a cancelled request too), a probe's place is given back.
         """
-        probe = self._admit()
+        probe, began = self._admit(), self._clock()
         try:
             yield
         except (Unreachable, BadAnswer):
-            self._failed(probe=probe)
+            self._failed(began, probe=probe)
             raise
         except Exception:
             self._succeeded()
@@ -77,11 +80,12 @@ class CircuitBreaker:
         self._probing = True
         return True
 
-    def _failed(self, *, probe: bool) -> None:
+    def _failed(self, began: float, *, probe: bool) -> None:
         self._failures += 1
         # requests that were under way when the breaker opened do not prolong it
         if probe or (self._open_until is None and self._failures >= self._threshold):
-            self._open_until = self._clock() + OPEN_SECONDS * (1 + _SPREAD * (2 * self._spread() - 1))
+            pause = OPEN_SECONDS * (1 + _SPREAD * (2 * self._spread() - 1))
+            self._open_until = max(began + pause, self._clock() + _LEAST_S)
 
     def _succeeded(self) -> None:
         self._failures = 0

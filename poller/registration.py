@@ -27,6 +27,9 @@ CAPABILITIES_NOTE: Final = "capabilities"
 """Kinds of executors, left by the workers."""
 _FIRST_CAPABILITIES_S: Final = 1.0
 _LOOK_S: Final = 2.0
+_REJECTED_CAP_S: Final = 45.0
+"""It may be a gateway that refuses everything while the control plane behind it is away: when that is over, the results
+that wait have a minute."""
 _PART: Final = "registration"
 
 
@@ -47,7 +50,7 @@ class Registrar:
         self._public_key = public_key
         self._told: list[str] | None = None
         self._away = Backoff(first=1, cap=30)
-        self._rejected = Backoff(first=5, cap=300)
+        self._rejected = Backoff(first=5, cap=_REJECTED_CAP_S)
 
     async def run(self) -> None:
         """The loop. Raises JournalError."""

@@ -320,7 +320,7 @@ def test_a_huge_retry_after_is_capped_and_the_stop_interrupts_it(drive, plain_se
     async def scenario(rig):
         rig.register()
         polled = Polled(rig)
-        await rig.until(lambda: "60 s" in rig.condition.note()["state"])
+        await rig.until(lambda: "45 s" in rig.condition.note()["state"])
         rig.parts.stop.set()
         await rig.until(polled.task.done, within=2)
 

@@ -113,7 +113,7 @@ def test_a_rejected_key_is_tried_ever_more_rarely_and_says_what_to_do(drive, pla
 
     drive(plain_server, scenario)
     assert pauses[0] >= 2.5
-    assert 150 <= max(pauses) <= 300
+    assert 22.5 <= max(pauses) <= 45, "results that wait must be delivered within a minute of its end"
 
 
 def test_a_key_that_registers_and_is_then_refused_backs_off_too(drive, plain_server, pauses):
@@ -147,7 +147,7 @@ def test_retry_after_is_obeyed_with_a_cap_and_interrupted_by_the_stop(drive, pla
     async def scenario(rig):
         task = rig.start(registrar(rig))
         await rig.until(lambda: rig.condition.note()["lastError"])
-        assert "60 s" in rig.condition.note()["lastError"]
+        assert "45 s" in rig.condition.note()["lastError"]
         rig.parts.stop.set()
         await rig.until(task.done, within=0.5)
 

@@ -265,7 +265,7 @@ def test_a_huge_retry_after_is_capped_and_interrupted(drive, plain_server):
         rig.finish("a")
         rig.register()
         reporting = Reporting(rig)
-        await rig.until(lambda: "60 s" in rig.condition.note()["state"])
+        await rig.until(lambda: "45 s" in rig.condition.note()["state"])
         rig.parts.end.set()
         await rig.until(reporting.task.done, within=2)
 
