@@ -6,6 +6,7 @@ import atexit
 import ctypes
 import functools
 import mmap
+import os
 import shutil
 import subprocess
 import tempfile
@@ -14,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
+
+from tests.support.require import require_program
 
 _SOURCE: Final = Path(__file__).with_name("clockshim.c")
 _SECOND: Final = 1_000_000_000
@@ -53,6 +56,17 @@ class ClockControl:
     def environment(self) -> dict[str, str]:
         """What a program needs in its environment to live by these clocks."""
         return {"LD_PRELOAD": str(library()), CONTROL_VARIABLE: str(self._file)}
+
+    def agents_environment(self) -> dict[str, str]:
+        """The same for `easyalert-agent run`; its Redis, which gets none of it from the agent, comes first on PATH."""
+        folder = self._file.parent / "clock.bin"
+        folder.mkdir(exist_ok=True)
+        real = require_program("valkey-server", "redis-server", package="redis-server")
+        assignments = " ".join(f"{name}={value}" for name, value in self.environment().items())
+        program = folder / "valkey-server"
+        program.write_text(f'#!/bin/sh\nexec env {assignments} {real} "$@"\n')
+        program.chmod(0o755)
+        return {**self.environment(), "PATH": f"{folder}:{os.environ['PATH']}"}
 
     def step_wall(self, seconds: float) -> None:
         """Somebody sets the clock, forward or (negative) back: only wall time notices."""

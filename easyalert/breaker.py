@@ -19,8 +19,8 @@ FAILURES_TO_OPEN: Final = 9
 OPEN_SECONDS: Final = 30.0
 _SPREAD: Final = 0.25
 _LEAST_S: Final = 5.0
-"""The pause is counted from the beginning of the request that failed: one that hung for 40 s was a pause by itself. Were
-the two added, a control plane that is back could wait more than a minute to be asked. So much is left in any case."""
+"""What is left of the pause at least. It is counted from the beginning of the request that failed: one that hung for
+40 s was a pause by itself. Were the two added, a control plane that is back could wait over a minute to be asked."""
 
 
 class CircuitBreaker:

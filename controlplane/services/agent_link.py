@@ -45,6 +45,7 @@ def heartbeat(session: Session, now: float, agent_id: str, beat: HeartbeatReques
     """
     agent = _agent(session, agent_id)
     was_away = agent.said_offline or fleet.standing(agent, fleet.Figures(), now).status == "offline"
+    resumes = beat.paused is None and (agent.heartbeat or {}).get("paused") is not None
     agent.last_heartbeat_at = now
     agent.said_offline = beat.status == "offline"
     agent.heartbeat = figures
@@ -55,7 +56,8 @@ def heartbeat(session: Session, now: float, agent_id: str, beat: HeartbeatReques
     if agent.said_offline:
         for job, attempt in claims.unacknowledged(session, [agent_id]):
             lifecycle.release(session, job, attempt, now, f"{agent.name} went offline before it took the job.")
-    elif was_away:
+    elif was_away or resumes:
+        # its poll may be there already, and would wait to its end though there are jobs
         changes_of(session).pools.add(agent.pool_id)
 
 

@@ -10,7 +10,7 @@ import pytest
 from controlplane.services import claims
 from easyalert.protocol import paths
 from tests.controlplane.live import SLOW
-from tests.controlplane.world import result
+from tests.controlplane.world import EXTENSIONS, result
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.system
@@ -221,3 +221,16 @@ def test_many_agents_many_jobs_each_exactly_once(live, threads):
     assert sorted(claimed) == sorted(submitted)
     rows = live.operator.get("/api/v1/jobs", params={"limit": 500}).json()["data"]
     assert {(row["status"], row["attempt"]) for row in rows} == {("success", 1)}
+
+
+def test_a_poll_that_was_there_before_the_end_of_a_pause_gets_jobs_at_once(live, threads):
+    """Whether the agent's poll or its word that it is paused no more comes first is chance."""
+    agent = live.agent(features=(*EXTENSIONS, "control"))
+    agent.heartbeat(paused={"reason": None})
+    job = live.submit(poolId="default")
+    polled = threads.submit(agent.poll, wait=25, slots=1)
+    wait_for_polls(live, agent)
+    begun = time.monotonic()
+    agent.heartbeat()
+    assert ids(polled.result(SLOW)) == [job]
+    assert time.monotonic() - begun < 5, "not at the end of the 25 s"
