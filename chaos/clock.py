@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import atexit
 import ctypes
-import functools
 import mmap
 import os
-import shutil
-import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from chaos.preload import library
 from tests.support.require import require_program
 
-_SOURCE: Final = Path(__file__).with_name("clockshim.c")
 _SECOND: Final = 1_000_000_000
 CONTROL_VARIABLE: Final = "CLOCKSHIM_CONTROL"
 
@@ -55,7 +50,7 @@ class ClockControl:
 
     def environment(self) -> dict[str, str]:
         """What a program needs in its environment to live by these clocks."""
-        return {"LD_PRELOAD": str(library()), CONTROL_VARIABLE: str(self._file)}
+        return {"LD_PRELOAD": str(library("clockshim")), CONTROL_VARIABLE: str(self._file)}
 
     def agents_environment(self) -> dict[str, str]:
         """The same for `easyalert-agent run`; its Redis, which gets none of it from the agent, comes first on PATH."""
@@ -119,16 +114,3 @@ class ClockControl:
             yield
         finally:
             self._control.sequence += 1
-
-
-@functools.cache
-def library() -> Path:
-    """The compiled library, once per process of the tests; its folder goes with the process. Raises RuntimeError."""
-    folder = Path(tempfile.mkdtemp(prefix="clockshim-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    target = folder / "clockshim.so"
-    command = ["cc", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o", str(target), str(_SOURCE), "-ldl"]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise RuntimeError(f"{_SOURCE.name} cannot be compiled: {done.stderr[-2000:]}")
-    return target

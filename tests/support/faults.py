@@ -44,6 +44,18 @@ class Slow(Fault):
     seconds: float
 
 
+@dataclass(frozen=True)
+class Trickle(Fault):
+    """Answer byte by byte, each so many seconds after the one before."""
+
+    seconds_per_byte: float
+
+
+@dataclass(frozen=True)
+class Silent(Fault):
+    """Take the request and never answer it."""
+
+
 def too_many_requests(retry_after: str | None) -> Status:
     """429, with a Retry-After of any text."""
     return Status(429, {} if retry_after is None else {"Retry-After": retry_after})
