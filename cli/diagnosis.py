@@ -67,6 +67,10 @@ def hints(state: Part) -> list[Part]:
         local = pause["kind"] == "paused"
         undo = "easyalert-agent resume" if local else "enable the agent on the control plane"
         found.append(_advice(f"no new jobs are {'started' if local else 'taken'}: {pause['sentence']}", undo))
+    if state["running"] and state["poller"] not in {None, "ok"}:  # one failed request is no reason for an alarm
+        waiting = state["jobs"].get("undelivered")
+        results = f"; {waiting} results wait to be delivered" if waiting else ""
+        found.append(_advice(f"the poller does not get on: {state['poller']}{results}", SEE_LOG))
     if state["jobs"].get("rejected"):
         count = state["jobs"]["rejected"]
         found.append(_advice(f"{count} results were refused by the control plane", "easyalert-agent jobs --rejected"))

@@ -41,6 +41,7 @@ def collect(settings: AgentSettings) -> Part:
         "agentId": registration.get("agentId"),
         "features": registration.get("features", []),
         "paused": poller.get("paused"),
+        "poller": poller.get("state"),
         "pause": pause,
         "controlPlane": _control_plane(settings, poller, heartbeat),
         "programs": [] if pid is None else _programs(settings),

@@ -37,6 +37,8 @@ class CircuitBreaker:
         self._clock = clock
         self._spread = spread
         self._failures = 0
+        self._cause = ""
+        """What was wrong the last time, for people."""
         self._open_until: float | None = None
         self._probing = False
 
@@ -59,7 +61,8 @@ class CircuitBreaker:
         probe, began = self._admit(), self._clock()
         try:
             yield
-        except (Unreachable, BadAnswer):
+        except (Unreachable, BadAnswer) as error:
+            self._cause = str(error)
             self._failed(began, probe=probe)
             raise
         except Exception:
@@ -76,7 +79,7 @@ class CircuitBreaker:
             return False
         if self.seconds_left() > 0 or self._probing:
             # one sentence for the whole time: it is logged when it changes
-            raise Unreachable("the control plane failed many times in a row; it is asked again after a pause")
+            raise Unreachable(f"{self._cause} (many times in a row; it is asked again after a pause)")
         self._probing = True
         return True
 

@@ -17,6 +17,7 @@ def healthy(**changes):
         "agentId": "agt_1",
         "paused": None,
         "pause": None,
+        "poller": "ok",
         "controlPlane": {"state": "ok", "lastError": None},
         "programs": [{"name": "poller", "state": "RUNNING"}],
         "jobs": {"state": "ok", "error": None, "rejected": 0, "undelivered": 0},
@@ -65,3 +66,11 @@ def test_without_a_url_nobody_is_told_to_ask_the_stand_in(settings_of, tmp_path)
 def test_hints_degrade_nothing():
     state = healthy(jobs={"state": "ok", "rejected": 2, "undelivered": 3}, running=False)
     assert [hint["next"] for hint in hints(state)] == ["easyalert-agent jobs --rejected", "easyalert-agent run"]
+
+
+def test_what_the_poller_says_is_shown_while_everything_else_is_well():
+    """Heartbeats may be answered by a page that answers everything; results are not."""
+    state = healthy(poller="its answer is not JSON", jobs={"state": "ok", "undelivered": 3})
+    (hint,) = hints(state)
+    assert hint["sentence"] == "the poller does not get on: its answer is not JSON; 3 results wait to be delivered"
+    assert hints(healthy(poller=None)) == []

@@ -18,6 +18,7 @@ STATE = {
     "features": [],
     "paused": None,
     "pause": None,
+    "poller": "ok",
     "controlPlane": {
         "url": "http://h",
         "state": "ok",

@@ -6,12 +6,12 @@ Every result is recorded once, within a minute of its return, with the time at w
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -24,6 +24,8 @@ from tests.support.stack import Agent, ControlPlane
 from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
+
+log = logging.getLogger(__name__)
 
 JOBS = 500
 RATE = 240
@@ -76,7 +78,7 @@ def site() -> Iterator[Site]:
             site.stop()
 
 
-def test_500_results_survive_four_hours_without_the_control_plane(site: Site, record_property: Any):
+def test_500_results_survive_four_hours_without_the_control_plane(site: Site):
     effects = site.folder / "effects"
     # the jobs are taken, permitted and run; only the way of their results is cut
     site.gateway.always(Status(503), "results")
@@ -103,7 +105,7 @@ def test_500_results_survive_four_hours_without_the_control_plane(site: Site, re
     back_at = time.monotonic()
     eventually(lambda: site.undelivered() == 0, within=BACK_WITHIN_S, what="every result is answered for")
     took_s = time.monotonic() - back_at
-    record_property("delivered_within_s", round(took_s, 1))
+    log.info("away for %.2f h; %d results delivered %.1f s after the return", away_s / 3600, JOBS, took_s)
 
     jobs = {job_id: site.plane.job(job_id) for job_id in ids}
     assert Counter(job["status"] for job in jobs.values()) == {"success": JOBS}
