@@ -134,7 +134,7 @@ class _Handler(BaseHTTPRequestHandler):
                     self._passed_on(body)
                 self._cut(fault)
             case _:
-                raise NotImplementedError(fault)
+                raise TypeError(f"the gateway cannot do {fault}")
 
     def _passed_on(self, body: bytes) -> Status:
         upstream = http.client.HTTPConnection("127.0.0.1", self.server.owner.upstream_port, timeout=60)
