@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
@@ -9,12 +10,15 @@ from typing import Final
 
 import httpx
 
-from easyalert.errors import BadAnswer, ControlPlaneError, RateLimited, Refused, Unauthorized, Unreachable
+from easyalert.errors import BadAnswer, ControlPlaneError, KeyInUse, RateLimited, Refused, Unauthorized, Unreachable
+from easyalert.protocol import paths
 
 RETRY_AFTER_CAP_S: Final = 45.0
 """A pause asked for is obeyed up to here. One header must not silence an agent for hours, and what waits has to be
 delivered within a minute of the control plane's return, however long a pause was asked for just before."""
 RETRY_AFTER_DEFAULT_S: Final = 5.0
+REFUSAL_MAX_BYTES: Final = 8192
+_SENTENCE_MAX_CHARS: Final = 600
 
 _NO_ANSWER: Final = (
     *(httpx.TimeoutException, httpx.NetworkError, httpx.ProxyError, httpx.RemoteProtocolError),
@@ -44,6 +48,20 @@ def check_status(code: int, headers: Mapping[str, str]) -> None:
             status=code,
         )
     raise Refused(f"the control plane refuses the request (HTTP {code})", status=code)
+
+
+def check_key_in_use(body: bytes) -> None:
+    """Raise KeyInUse when a 409's body says so (feature instance); nothing for any other."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return
+    if not isinstance(document, dict) or document.get("code") != paths.KEY_IN_USE:
+        return
+    said = document.get("error")
+    # foreign text on its way to a log and a terminal
+    sentence = "".join(c for c in said if c.isprintable())[:_SENTENCE_MAX_CHARS] if isinstance(said, str) else ""
+    raise KeyInUse(sentence or "another agent uses this key", status=409)
 
 
 def retry_after_seconds(value: str | None, *, now: float | None = None) -> float:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 import httpx
 from pydantic import ValidationError
 
-from easyalert.answers import check_status, map_error
+from easyalert.answers import REFUSAL_MAX_BYTES, check_key_in_use, check_status, map_error
 from easyalert.breaker import CircuitBreaker
 from easyalert.errors import BadAnswer, ConfigurationError, Unreachable
 from easyalert.netguard.transport import system_trust
@@ -55,6 +56,8 @@ class ControlPlaneClient:
 
     def __init__(self, settings: AgentSettings, *, breaker: CircuitBreaker | None = None) -> None:
         self.breaker = breaker or CircuitBreaker()
+        self.instance: str | None = None
+        """Which running agent this is; set where feature instance was negotiated, then sent with every request."""
         self._base = settings.agent_api_url.rstrip("/")
         key = settings.agent_api_key.get_secret_value()
         if not (key and key.isascii() and key.isprintable()):
@@ -148,12 +151,17 @@ class ControlPlaneClient:
         patience: float = _ANSWER_S,
     ) -> bytes:
         timeout = httpx.Timeout(patience, connect=_CONNECT_S)
+        headers = {} if self.instance is None else {paths.INSTANCE_HEADER: self.instance}
         try:
             # httpx's limits are per read: a peer that drips bytes would hold us for ever
             async with (
                 asyncio.timeout(patience + _CONNECT_S),
-                self._http.stream(method, self._base + path, content=body, params=query, timeout=timeout) as response,
+                self._http.stream(
+                    method, self._base + path, content=body, params=query, headers=headers, timeout=timeout
+                ) as response,
             ):
+                if response.status_code == HTTPStatus.CONFLICT:
+                    check_key_in_use(await _read(response, REFUSAL_MAX_BYTES))
                 check_status(response.status_code, response.headers)
                 return await _read(response)
         except TimeoutError:
@@ -164,13 +172,13 @@ class ControlPlaneClient:
             raise map_error(error) from None
 
 
-async def _read(response: httpx.Response) -> bytes:
+async def _read(response: httpx.Response, limit: int = ANSWER_MAX_BYTES) -> bytes:
     parts: list[bytes] = []
     size = 0
     async for part in response.aiter_bytes():
         size += len(part)
-        if size > ANSWER_MAX_BYTES:
-            raise BadAnswer(f"the control plane's answer is larger than {ANSWER_MAX_BYTES} bytes", status=200)
+        if size > limit:
+            raise BadAnswer(f"the control plane's answer is larger than {limit} bytes", status=response.status_code)
         parts.append(part)
     return b"".join(parts)
 

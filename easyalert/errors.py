@@ -26,6 +26,7 @@
         ├── Unauthorized            401 or 403: the key is not (or no longer) accepted
         ├── RateLimited             429, with the pause it asked for                         (retryable)
         ├── Refused                 another 3xx or 4xx: repeating the same request is useless
+        │   └── KeyInUse            409: another running agent holds the key
         ├── BadAnswer               2xx with a body that is not the protocol                 (retryable)
         └── Unreachable             5xx, no connection, time-out, torn answer, open breaker  (retryable)
 
@@ -169,6 +170,10 @@ class RateLimited(ControlPlaneError):  # noqa: N818 - as above
 
 class Refused(ControlPlaneError):  # noqa: N818 - as above
     """A final 3xx or 4xx answer: repeating the same request is useless."""
+
+
+class KeyInUse(Refused):  # noqa: N818 - as above
+    """Another running agent holds this agent's key; the sentence is the control plane's."""
 
 
 class BadAnswer(ControlPlaneError):  # noqa: N818 - as above

@@ -184,6 +184,11 @@ class AgentSettings(BaseSettings):
         return self.state_dir / "admin_token"
 
     @property
+    def instance_path(self) -> Path:
+        """The random id of this state directory's agent."""
+        return self.state_dir / "instance_id"
+
+    @property
     def heartbeat_file(self) -> Path:
         """Touched on every heartbeat the control plane has answered; its age is the container's health."""
         return self.state_dir / ".agent_heartbeat"

@@ -31,6 +31,7 @@ class Condition:
         self._clock = clock
         self._problems: dict[str, str] = {}
         self._paused: str | None = None
+        self._key_in_use: str | None = None
         self._last_error: str | None = None
         self._last_error_at: float | None = None
         self._last_poll_at: float | None = None
@@ -59,6 +60,12 @@ class Condition:
                 log.warning("no new jobs are taken: %s", sentence)
             self.changed.set()
 
+    def key_in_use(self, sentence: str | None) -> None:
+        """Another running agent holds our key, in the control plane's words; None: nobody does."""
+        if sentence != self._key_in_use:
+            self._key_in_use = sentence
+            self.changed.set()
+
     def polled(self) -> None:
         """The control plane has answered a poll."""
         if self._last_poll_at is None:
@@ -70,6 +77,7 @@ class Condition:
         return {
             "state": next(iter(self._problems.values()), None) or "ok",
             "paused": self._paused,
+            "keyInUse": self._key_in_use,
             "lastPollAt": self._last_poll_at,
             "lastError": self._last_error,
             "lastErrorAt": self._last_error_at,

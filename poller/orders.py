@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from easyalert import wakeup
-from easyalert.errors import ControlPlaneError, RateLimited, Unauthorized
+from easyalert.errors import ControlPlaneError, KeyInUse, RateLimited, Unauthorized
 from easyalert.journal import job_key
 from easyalert.journal.pause import CONTROL_NOTE
 from easyalert.protocol import features
@@ -60,13 +60,16 @@ class Orders:
                 await self._stop.wait(_LOOK_S, self._rung, self._holding)
 
     def _can_listen(self) -> bool:
-        return self._session.ready.is_set() and self._session.current.has(features.CANCEL)
+        return self._session.taking.is_set() and self._session.current.has(features.CANCEL)
 
     async def _listen(self, registration: Registration) -> None:
         began = asyncio.get_running_loop().time()
         wait = 0 if self._backoff.failures or not self._client.breaker.closed else registration.long_poll_s
         try:
             answer = await unless_stopped(self._stop, self._client.orders(registration.agent_id, wait=wait))
+        except KeyInUse:  # said by the registration, which is tried next
+            self._session.superseded()
+            return
         except ControlPlaneError as error:
             self._condition.problem(_PART, str(error))
             if isinstance(error, Unauthorized):

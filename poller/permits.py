@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from easyalert import crashpoints
-from easyalert.errors import ControlPlaneError, QueueError, RateLimited, Unauthorized
+from easyalert.errors import ControlPlaneError, KeyInUse, QueueError, RateLimited, Unauthorized
 from easyalert.journal import JobRow
 from easyalert.journal.pause import local_pause
 from easyalert.protocol import features
@@ -52,8 +52,8 @@ class Permits:
     async def run(self) -> None:
         """The loop. Raises JournalError."""
         while not self._stop.is_set:
-            if not self._session.ready.is_set():
-                await self._stop.wait(None, self._session.ready)
+            if not self._session.taking.is_set():
+                await self._stop.wait(None, self._session.taking)
                 continue
             self._taken.clear()
             # paused here: what was taken and not permitted goes back to the control plane with its lease
@@ -78,6 +78,9 @@ class Permits:
             self._condition.problem(_PART, str(error))
             self._session.lost()
             return self._backoff.next()
+        except KeyInUse:  # said by the registration, which is tried next
+            self._session.superseded()
+            return None
         except ControlPlaneError as error:
             self._condition.problem(_PART, str(error))
             asked = error.retry_after if isinstance(error, RateLimited) else self._client.breaker.seconds_left()

@@ -16,7 +16,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from easyalert import crashpoints
-from easyalert.errors import ControlPlaneError, JournalError, QueueError, RateLimited, Unauthorized
+from easyalert.errors import ControlPlaneError, JournalError, KeyInUse, QueueError, RateLimited, Unauthorized
 from easyalert.journal import NewJob
 from easyalert.journal.pause import ordered_poll_interval, pause_now
 from easyalert.journal.store import Disposition
@@ -74,8 +74,8 @@ class Polling:
     async def run(self) -> None:
         """The loop. Raises JournalError."""
         while not self._stop.is_set:
-            if not self._session.ready.is_set():
-                await self._stop.wait(None, self._session.ready)
+            if not self._session.taking.is_set():
+                await self._stop.wait(None, self._session.taking)
                 continue
             self._freed.clear()
             self._rung.clear()
@@ -113,6 +113,8 @@ class Polling:
         except RateLimited as error:
             self._condition.problem(_PART, str(error))
             await self._stop.wait(max(error.retry_after, self._backoff.next()))
+        except KeyInUse:  # said by the registration, which is tried next
+            self._session.superseded()
         except ControlPlaneError as error:
             self._condition.problem(_PART, str(error))
             if error.status == HTTPStatus.CONFLICT:  # the key belongs to another agent id by now

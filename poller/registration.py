@@ -1,6 +1,7 @@
 """Registration: at the start, after a 401 or 403, and when this agent's capabilities have changed.
 
-The control plane being away never ends the process, and a key that is not accepted is tried ever more rarely.
+The control plane being away never ends the process, and a key that is not accepted is tried ever more rarely. While
+another running agent holds the key, it is tried every few seconds: that one may be stopped at any time.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import time
 from typing import Any, Final
 
 import easyalert
-from easyalert.errors import ControlPlaneError, RateLimited
+from easyalert.errors import ControlPlaneError, KeyInUse, RateLimited
 from easyalert.protocol import features
 from easyalert.protocol.messages import RegisterData, RegisterRequest
 from easyalert.runtime import Backoff
@@ -22,7 +23,7 @@ from poller.session import OUR_FEATURES, Registration
 log = logging.getLogger(__name__)
 
 NOTE: Final = "registration"
-"""`{"agentId", "features", "at"}`, for the heartbeat and for people."""
+"""`{"agentId", "features", "instance", "at"}`, for the heartbeat and for people."""
 CAPABILITIES_NOTE: Final = "capabilities"
 """Kinds of executors, left by the workers."""
 _FIRST_CAPABILITIES_S: Final = 1.0
@@ -40,6 +41,7 @@ class Registrar:
         self,
         parts: Parts,
         public_key: str,
+        instance: str,
     ) -> None:
         self._settings = parts.settings
         self._client = parts.client
@@ -48,9 +50,11 @@ class Registrar:
         self._condition = parts.condition
         self._stop = parts.stop
         self._public_key = public_key
+        self._instance = instance
         self._told: list[str] | None = None
         self._away = Backoff(first=1, cap=30)
         self._rejected = Backoff(first=5, cap=_REJECTED_CAP_S)
+        self._in_use = Backoff(first=2, cap=10)
 
     async def run(self) -> None:
         """The loop. Raises JournalError."""
@@ -91,6 +95,12 @@ class Registrar:
         except RateLimited as error:
             self._condition.problem(_PART, str(error))
             return error.retry_after
+        except KeyInUse as error:
+            sentence = f"{error}. This agent asks again by itself, and takes no jobs meanwhile"
+            self._condition.problem(_PART, sentence)
+            self._condition.key_in_use(sentence)
+            self._session.superseded()
+            return self._in_use.next()
         except ControlPlaneError as error:
             self._condition.problem(_PART, str(error))
             return (self._away if error.retryable else self._rejected).next()
@@ -98,6 +108,8 @@ class Registrar:
             return 0.0
         self._told = capabilities
         self._away.reset()
+        self._in_use.reset()
+        self._condition.key_in_use(None)
         if self._session.losses <= 1:
             self._rejected.reset()
         self._established(data)
@@ -114,6 +126,7 @@ class Registrar:
             max_concurrent_jobs=self._settings.max_concurrent_jobs,
             public_key=self._public_key,
             features=list(OUR_FEATURES),
+            instance=self._instance,
             **known,
         )
 
@@ -127,5 +140,8 @@ class Registrar:
         )
         self._condition.solved(_PART)
         log.info("registered as %s; extensions: %s", data.agent_id, ", ".join(sorted(spoken)) or "none")
-        self._journal.leave_note(NOTE, {"agentId": data.agent_id, "features": sorted(spoken), "at": time.time()})
+        note = {"agentId": data.agent_id, "features": sorted(spoken), "at": time.time()}
+        if features.INSTANCE in spoken:
+            note["instance"] = self._client.instance = self._instance
+        self._journal.leave_note(NOTE, note)
         self._session.established(registration)

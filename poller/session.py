@@ -10,7 +10,7 @@ from easyalert.protocol import features
 
 OUR_FEATURES: Final = (
     *(features.LONG_POLL, features.ACK, features.RECEIPTS),
-    *(features.CANCEL, features.CONTROL, features.OUTPUT),
+    *(features.CANCEL, features.CONTROL, features.OUTPUT, features.INSTANCE),
 )
 """The extensions this agent speaks, as sent in its registration."""
 
@@ -29,10 +29,15 @@ class Registration:
 
 
 class Session:
-    """The registration in force. `ready` is set while there is one, `wanted` while a (new) one is needed."""
+    """The registration in force. `ready` is set while there is one, `wanted` while a (new) one is needed.
+
+    `taking` is set while jobs and permits may be asked for: not while another running agent holds our key. Results and
+    output are delivered all the same.
+    """
 
     def __init__(self) -> None:
         self.ready = asyncio.Event()
+        self.taking = asyncio.Event()
         self.wanted = asyncio.Event()
         self.wanted.set()
         self.losses = 0
@@ -51,6 +56,7 @@ class Session:
         self._current = registration
         self.wanted.clear()
         self.ready.set()
+        self.taking.set()
 
     def renew(self) -> None:
         """Register again, because what we told has changed; the registration in force goes on meanwhile."""
@@ -61,6 +67,12 @@ class Session:
         if self.ready.is_set():
             self.losses += 1
         self.ready.clear()
+        self.taking.clear()
+        self.wanted.set()
+
+    def superseded(self) -> None:
+        """Another running agent holds our key (409): what we have is reported, nothing is taken before a new one."""
+        self.taking.clear()
         self.wanted.set()
 
     def confirmed(self) -> None:

@@ -1,5 +1,5 @@
 """The agents' endpoints (contract 1.2) and their extensions: `longPoll`, `ack`, `receipts`, `output`, `cancel`,
-`control`.
+`control`, `instance`.
 
 Base agents need a 2xx for whatever they send with a good key (contract 1.10). Who is calling is known from the key; a
 request that names another agent is refused with 409, never 401 or 403: those make a base agent register anew.
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Annotated, Any
+from typing import Annotated, Any, Final, NoReturn
 
 from fastapi import Depends, Request
 from fastapi.responses import JSONResponse
@@ -22,8 +22,8 @@ from controlplane.api.envelope import answer
 from controlplane.api.orders import OrderDesk
 from controlplane.api.runtime import runtime_of
 from controlplane.models.tables import Agent as AgentRow
-from controlplane.services import acks, agent_link, orders, outputs, reports
-from controlplane.services.errors import ConflictError, InvalidError
+from controlplane.services import acks, agent_link, instances, orders, outputs, reports
+from controlplane.services.errors import ConflictError, InvalidError, KeyInUseError
 from controlplane.services.key_auth import AgentIdentity
 from easyalert import crashpoints
 from easyalert.protocol import features, paths
@@ -42,6 +42,7 @@ from easyalert.protocol.messages import (
 logger = logging.getLogger("easyalert.controlplane.agents")
 router = Router(tag="agents' protocol")
 Agent = Annotated[AgentIdentity, Depends(agent_identity)]
+_HOST_MAX: Final = 256
 
 
 @router.agents("POST", paths.REGISTER)
@@ -51,11 +52,15 @@ async def register(request: Request, agent: Agent) -> JSONResponse:
     unknown = {"hostname": "", "agentName": "", "version": "", "platform": "", "architecture": ""}
     said = lenient(RegisterRequest, body, **unknown)
 
-    def work(session: Session, now: float) -> AgentRow:
-        return agent_link.register(session, now, agent.agent_id, said)
-
     runtime = runtime_of(request)
-    row = await runtime.write(work)
+
+    def work(session: Session, now: float) -> AgentRow:
+        return agent_link.register(session, now, agent.agent_id, said, runtime.up_since)
+
+    try:
+        row = await runtime.write(work)
+    except KeyInUseError as error:
+        await _refuse(request, agent, instances.spoken(said.instance), said.hostname[:_HOST_MAX], error)
     logger.info("agent %s (%s) registered, version %s, features %s", row.name, row.id, row.version, row.features)
     if not row.features:
         return answer({"agentId": row.id})
@@ -72,6 +77,7 @@ async def poll(request: Request, agent: Agent) -> JSONResponse:
     query = request.query_params
     _same_agent(agent, query.get("agentId"))
     runtime = runtime_of(request)
+    await _only_holder(request, agent)
     wait_s, slots = 0.0, 1
     if features.LONG_POLL in agent.features:
         wait_s = min(_number(query.get("wait"), 0.0), float(runtime.settings.long_poll_seconds))
@@ -99,11 +105,15 @@ async def acknowledge(request: Request, agent: Agent) -> JSONResponse:
     except ValueError:
         raise InvalidError("jobs must be a list of {jobId, attempt}, and agentId the agent's id") from None
     _same_agent(agent, said.agent_id)
+    runtime, instance = runtime_of(request), _instance(request)
 
-    def work(session: Session, now: float) -> AckData:
-        return acks.acknowledge(session, now, agent.agent_id, said.jobs)
+    def work(session: Session, now: float) -> AckData | ConflictError:
+        refused = _why_not(session, now, agent.agent_id, instance, runtime.up_since)
+        return refused or acks.acknowledge(session, now, agent.agent_id, said.jobs, instance=instance)
 
-    data = await runtime_of(request).write(work)
+    data = await runtime.write(work)
+    if isinstance(data, ConflictError):
+        await _refuse(request, agent, instance, None, data)
     crashpoints.reached("acknowledged")
     return answer(AckData(accepted=data.accepted, refused=data.refused).wire())
 
@@ -161,13 +171,19 @@ async def heartbeat(request: Request, agent: Agent) -> JSONResponse:
     kept = said.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"agent_id", "running_jobs"})
 
     runtime = runtime_of(request)
-    interval = runtime.settings.poll_interval_seconds
+    interval, instance = runtime.settings.poll_interval_seconds, _instance(request)
 
-    def work(session: Session, now: float) -> dict[str, Any]:
+    def work(session: Session, now: float) -> dict[str, Any] | ConflictError:
+        if (refused := _why_not(session, now, agent.agent_id, instance, runtime.up_since)) is not None:
+            agent_link.still_runs(session, now, agent.agent_id, said)
+            return refused
         agent_link.heartbeat(session, now, agent.agent_id, said, figures=kept)
         return orders.for_agent(session, now, agent.agent_id, agent.features, poll_interval_s=interval).wire()
 
-    return answer(await runtime.write(work))
+    data = await runtime.write(work)
+    if isinstance(data, ConflictError):
+        await _refuse(request, agent, instance, None, data)
+    return answer(data)
 
 
 @router.agents("GET", paths.CONNECTIONS)
@@ -196,6 +212,42 @@ def _same_agent(agent: AgentIdentity, named: Any) -> None:
             "or give each agent its own key",
             code="agent_mismatch",
         )
+
+
+def _instance(request: Request) -> str | None:
+    return instances.spoken(request.headers.get(paths.INSTANCE_HEADER))
+
+
+async def _only_holder(request: Request, agent: AgentIdentity) -> None:
+    """Let the running agent pass that holds the key, and everybody while none does. Raises ConflictError."""
+    runtime, instance = runtime_of(request), _instance(request)
+    refused = instances.why_not(agent.holder, instance, runtime.clock.now(), runtime.up_since)
+    if refused is not None:
+        await _refuse(request, agent, instance, None, refused)
+
+
+def _why_not(
+    session: Session, now: float, agent_id: str, instance: str | None, up_since: float
+) -> ConflictError | None:
+    row = session.get(AgentRow, agent_id)
+    return None if row is None else instances.why_not(instances.Holder.of(row), instance, now, up_since)
+
+
+async def _refuse(
+    request: Request, agent: AgentIdentity, instance: str | None, host: str | None, error: ConflictError
+) -> NoReturn:
+    """Audit and log the first refusal of each; raise `error`."""
+    if isinstance(error, KeyInUseError):
+
+        def work(session: Session, now: float) -> bool:
+            return instances.note_refusal(session, now, agent.agent_id, instance, host)
+
+        if await runtime_of(request).write(work):
+            logger.warning(
+                "agent %s: a second one (host %s, instance %s) came with its key and gets no jobs; the key is held by"
+                " host %s", agent.agent_id, host, instances.short(instance), agent.holder.host,
+            )  # fmt: skip
+    raise error
 
 
 def _number(text: str | None, default: float) -> float:

@@ -21,6 +21,7 @@ _STATUS: dict[type[errors.ServiceError], int] = {
     errors.NotFoundError: 404,
     errors.InvalidError: 422,
     errors.ConflictError: 409,
+    errors.KeyInUseError: 409,
     errors.UnauthorizedError: 401,
     errors.ForbiddenError: 403,
     errors.ThrottledError: 429,
@@ -57,7 +58,7 @@ def _service_error(_request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, errors.ServiceError):
         raise error
     headers = {}
-    if isinstance(error, errors.ThrottledError):
+    if isinstance(error, errors.ThrottledError | errors.KeyInUseError):
         headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, errors.UnauthorizedError):
         headers["WWW-Authenticate"] = "Bearer"

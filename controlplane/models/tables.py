@@ -92,6 +92,15 @@ class Agent(Base):
     """The last heartbeat as it came, without identity: for people; rules read only `components` and `paused` in it."""
     last_dispatch_at: Mapped[float] = mapped_column(Time, default=0.0)
 
+    instance: Mapped[str | None] = mapped_column(String(100), default=None)
+    """Which running agent holds the key (feature instance); None: one that does not say."""
+    instance_host: Mapped[str | None] = mapped_column(Text, default=None)
+    instance_since: Mapped[float | None] = mapped_column(Time, default=None)
+    refused: Mapped[dict[str, Any] | None] = mapped_column(JsonText, default=None)
+    """Other agents that came with the key since then: instance → `{"host", "firstAt", "lastAt"}`."""
+    repeatable: Mapped[list[str] | None] = mapped_column(JsonText, default=None)
+    """Actions that its executors declare as harmless to repeat, whatever their parameters."""
+
 
 class AgentKey(Base):
     """One key of an agent. During a rotation with overlap there are two."""
@@ -164,13 +173,18 @@ class Job(Base):
     cancel_requested_at: Mapped[float | None] = mapped_column(Time, default=None)
     cancel_requested_by: Mapped[str | None] = mapped_column(String(200), default=None)
     """Name and id of the token."""
+    retries: Mapped[int] = mapped_column(Integer, default=0)
+    """How often it was given to another agent because what became of it on one could not be told."""
 
 
 class Attempt(Base):
     """One hand-out of a job to one agent, and how it ended."""
 
     __tablename__ = "attempts"
-    __table_args__ = (Index("ix_attempts_agent_ended", "agent_id", "ended_at"),)
+    __table_args__ = (
+        Index("ix_attempts_agent_ended", "agent_id", "ended_at"),
+        Index("ix_attempts_output_at", "output_at"),
+    )
 
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
     number: Mapped[int] = mapped_column(Integer, primary_key=True)
@@ -206,12 +220,19 @@ class Attempt(Base):
     refusal: Mapped[dict[str, Any] | None] = mapped_column(JsonText, default=None)
     """A base agent's result that looks like a duplicate-job refusal; believed only when nothing better comes."""
     refusal_at: Mapped[float | None] = mapped_column(Time, default=None)
+    instance: Mapped[str | None] = mapped_column(String(100), default=None)
+    """Which running agent acknowledged it (feature instance)."""
+    output_at: Mapped[float | None] = mapped_column(Time, default=None)
+    """When `output` was stored; None: there is none."""
+    output_dropped: Mapped[bool] = mapped_column(default=False)
+    """There was an output; its time is over."""
 
 
 class JobOutput(Base):
     """How much of an attempt's live output there is (feature output)."""
 
     __tablename__ = "job_outputs"
+    __table_args__ = (Index("ix_job_outputs_stored_at", "stored_at"),)
 
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
     attempt: Mapped[int] = mapped_column(Integer, primary_key=True)
@@ -225,6 +246,10 @@ class JobOutput(Base):
     tail_bytes: Mapped[int] = mapped_column(Integer, default=0)
     ended: Mapped[bool] = mapped_column(default=False)
     """The agent has said that nothing more will come."""
+    stored_at: Mapped[float | None] = mapped_column(Time, default=None)
+    """When the last chunk came; None: none is kept."""
+    dropped: Mapped[bool] = mapped_column(default=False)
+    """What was kept is deleted: its time is over."""
 
 
 class OutputChunk(Base):
@@ -269,3 +294,20 @@ class ServerClock(Base):
     boot_id: Mapped[str] = mapped_column(String(64))
     ahead_s: Mapped[float] = mapped_column(Time)
     """Its time minus the seconds the machine had been up."""
+
+
+class Audit(Base):
+    """What was done by whom, in order. Rows are only ever added."""
+
+    __tablename__ = "audit"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    """Sorts by time."""
+    at: Mapped[float] = mapped_column(Time)
+    actor: Mapped[str] = mapped_column(String(200))
+    """Name and id of a token, an agent's name and id, or `control plane`."""
+    action: Mapped[str] = mapped_column(String(64))
+    """A stable token: `job.cancel`, `agent.key_refused`, …"""
+    target: Mapped[str] = mapped_column(String(64), index=True)
+    """Id of the job or agent."""
+    detail: Mapped[dict[str, Any]] = mapped_column(JsonText)

@@ -6,15 +6,27 @@ from sqlalchemy.orm import Session
 
 from controlplane.models.tables import Attempt, Job
 from controlplane.services import lifecycle
+from controlplane.services.instances import same_state
 from easyalert.protocol.messages import AckData, AckItem, AckRefusal
 
 
-def acknowledge(session: Session, now: float, agent_id: str, items: list[AckItem]) -> AckData:
-    """Accept or refuse each hand-out. Repeating an acknowledgement gives the same answer."""
+def acknowledge(
+    session: Session,
+    now: float,
+    agent_id: str,
+    items: list[AckItem],
+    *,
+    instance: str | None = None,
+) -> AckData:
+    """Accept or refuse each hand-out. Repeating an acknowledgement gives the same answer.
+
+    `instance` is the running agent that asks (feature instance); who holds the key is for the caller to check, in the
+    same transaction.
+    """
     accepted: list[AckItem] = []
     refused: list[AckRefusal] = []
     for item in items:
-        reason = _acknowledge_one(session, now, agent_id, item)
+        reason = _acknowledge_one(session, now, agent_id, item, instance)
         if reason is None:
             accepted.append(item)
         else:
@@ -22,7 +34,7 @@ def acknowledge(session: Session, now: float, agent_id: str, items: list[AckItem
     return AckData(accepted=accepted, refused=refused)
 
 
-def _acknowledge_one(session: Session, now: float, agent_id: str, item: AckItem) -> str | None:
+def _acknowledge_one(session: Session, now: float, agent_id: str, item: AckItem, instance: str | None) -> str | None:
     job = session.get(Job, item.job_id)
     attempt = session.get(Attempt, (item.job_id, item.attempt)) if job is not None else None
     if job is None or attempt is None:
@@ -30,8 +42,12 @@ def _acknowledge_one(session: Session, now: float, agent_id: str, item: AckItem)
         return "unknown"
     if (reason := _reason_against(job, attempt, agent_id)) is not None:
         return reason
+    if attempt.instance is not None and instance is not None and not same_state(attempt.instance, instance):
+        # permitted to another running agent under this key: it may have started the job
+        return "reassigned"
     if job.state == "dispatched":
         job.state = "accepted"
+        attempt.instance = instance
         attempt.accepted_at = attempt.renewed_at = now
         lifecycle.wipe_credentials(session, job)
     return None

@@ -7,7 +7,7 @@ from typing import Any, Final
 from sqlalchemy.orm import Session
 
 from controlplane.models.tables import Agent, Attempt, Job, Notification
-from controlplane.services import claims, fleet, lifecycle
+from controlplane.services import claims, fleet, instances, lifecycle
 from controlplane.services.changes import changes_of
 from controlplane.services.errors import UnauthorizedError
 from controlplane.services.ids import new_id
@@ -16,21 +16,30 @@ from easyalert.protocol.messages import AckItem, HeartbeatRequest, RegisterReque
 
 OFFERED: Final = (
     *(features.LONG_POLL, features.ACK, features.RECEIPTS),
-    *(features.CANCEL, features.CONTROL, features.OUTPUT),
+    *(features.CANCEL, features.CONTROL, features.OUTPUT, features.INSTANCE),
 )
 _TEXT_MAX = 256
 
 
-def register(session: Session, now: float, agent_id: str, request: RegisterRequest) -> Agent:
-    """Take down what the agent says about itself. Its first heartbeat follows at once, so this counts as one."""
+def register(session: Session, now: float, agent_id: str, request: RegisterRequest, up_since: float = 0.0) -> Agent:
+    """Take down what the agent says about itself. Its first heartbeat follows at once, so this counts as one.
+
+    Raises KeyInUseError while another instance holds the key.
+    """
     agent = _agent(session, agent_id)
+    named = features.INSTANCE in (request.features or ())
+    instance = instances.spoken(request.instance) if named else None
+    instances.claim(session, now, agent, instance, request.hostname[:_TEXT_MAX], up_since)
     agent.hostname, agent.agent_name = request.hostname[:_TEXT_MAX], request.agent_name[:_TEXT_MAX]
     agent.version, agent.platform = request.version[:_TEXT_MAX], request.platform[:_TEXT_MAX]
     agent.architecture = request.architecture[:_TEXT_MAX]
     agent.capabilities = request.capabilities
     agent.max_concurrent_jobs = _capacity(request.max_concurrent_jobs)
     agent.public_key = request.public_key
+    agent.repeatable = request.repeatable
     agent.features = [name for name in OFFERED if name in (request.features or ())]
+    if instance is None and named:
+        agent.features.remove(features.INSTANCE)
     agent.registered_at = agent.last_heartbeat_at = now
     agent.said_offline = False
     claims.forget_offers(session, agent_id, now)
@@ -51,14 +60,19 @@ def heartbeat(session: Session, now: float, agent_id: str, beat: HeartbeatReques
     agent.heartbeat = figures
     if beat.max_concurrent_jobs is not None:
         agent.max_concurrent_jobs = _capacity(beat.max_concurrent_jobs)
-    for item in beat.running_jobs or ():
-        _renew(session, now, agent_id, item)
+    still_runs(session, now, agent_id, beat)
     if agent.said_offline:
         for job, attempt in claims.unacknowledged(session, [agent_id]):
             lifecycle.release(session, job, attempt, now, f"{agent.name} went offline before it took the job.")
     elif was_away or resumes:
         # its poll may be there already, and would wait to its end though there are jobs
         changes_of(session).pools.add(agent.pool_id)
+
+
+def still_runs(session: Session, now: float, agent_id: str, beat: HeartbeatRequest) -> None:
+    """The heartbeat of one who may have no jobs any more: what it runs, it runs all the same."""
+    for item in beat.running_jobs or ():
+        _renew(session, now, agent_id, item)
 
 
 def notify(session: Session, now: float, agent_id: str, body: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from controlplane.clock import rfc3339
 from controlplane.models.tables import Agent, AgentKey, Attempt, Job
-from controlplane.services import fleet, keys, lifecycle
+from controlplane.services import fleet, instances, keys, lifecycle
 from controlplane.services.changes import changes_of
 from controlplane.services.errors import ConflictError, NotFoundError
 from controlplane.services.ids import new_id
@@ -169,6 +169,7 @@ def view(agent: Agent, figures: fleet.Figures, now: float) -> dict[str, Any]:
         "capabilities": agent.capabilities,
         "features": agent.features,
         "publicKey": agent.public_key,
+        "keyHolder": instances.view(agent),
         "createdAt": rfc3339(agent.created_at),
         "registeredAt": rfc3339(agent.registered_at),
         "lastSeenAt": rfc3339(agent.last_heartbeat_at),

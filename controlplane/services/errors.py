@@ -35,6 +35,16 @@ class ConflictError(ServiceError):
     code = "conflict"
 
 
+class KeyInUseError(ConflictError):
+    """Another running agent holds the key. `retry_after`: seconds until it is free unless the holder is heard of."""
+
+    code = "key_in_use"
+
+    def __init__(self, message: str, *, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class UnauthorizedError(ServiceError):
     """No usable credential."""
 

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from controlplane.models.tables import Agent, AgentKey
 from controlplane.services import keys
 from controlplane.services.errors import ThrottledError, UnauthorizedError
+from controlplane.services.instances import NOBODY, Holder
 
 CACHE_ENTRIES = 1_000
 CACHE_S = 300.0
@@ -28,8 +29,15 @@ FAILURES_PER_S = 0.5
 
 
 # Made once, and columns instead of rows: this runs in every request, and an agent's row carries its last heartbeat.
+_HOLDER = (
+    Agent.instance,
+    Agent.instance_host,
+    Agent.instance_since,
+    Agent.last_heartbeat_at,
+    Agent.said_offline,
+)
 _FIND = (
-    select(AgentKey.hash, AgentKey.expires_at, Agent.id, Agent.pool_id, Agent.features, Agent.key_version)
+    select(AgentKey.hash, AgentKey.expires_at, Agent.id, Agent.pool_id, Agent.features, Agent.key_version, *_HOLDER)
     .join(Agent, Agent.id == AgentKey.agent_id)
     .where(AgentKey.prefix == bindparam("prefix"))
 )
@@ -42,6 +50,8 @@ class AgentIdentity:
     agent_id: str
     pool_id: str
     features: tuple[str, ...]
+    holder: Holder = NOBODY
+    """Which running agent holds the key."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +123,8 @@ def find_key(session: Session, cache: KeyCache, key: str | None, now: float) -> 
     row = session.execute(_FIND, {"prefix": prefix}).one_or_none()
     if row is None or (row.expires_at is not None and row.expires_at <= now):
         raise _refused()
-    identity = AgentIdentity(row.id, row.pool_id, tuple(row.features))
+    holder = Holder(row.instance, row.instance_host, row.instance_since, row.last_heartbeat_at, row.said_offline)
+    identity = AgentIdentity(row.id, row.pool_id, tuple(row.features), holder)
     verified = cache.holds(keys.digest(key), row.hash, row.key_version, now)
     return KeyCheck(identity, prefix, row.hash, row.key_version, verified)
 

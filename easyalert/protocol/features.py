@@ -15,5 +15,8 @@ OUTPUT: Final = "output"
 """`POST …/jobs/{id}/output` takes what a running job prints; the answer says what to send next."""
 CONTROL: Final = "control"
 """The answer to a heartbeat may say `disabled`, `drain`, `pollIntervalSeconds`; a heartbeat may say `paused`."""
+INSTANCE: Final = "instance"
+"""Registration and, from then on, every request (header `X-Agent-Instance`) name the running agent; a second one on the
+same key gets 409 with code `key_in_use` instead of jobs and permits while the first is alive."""
 SEALED: Final = "sealed"
 SIGNED: Final = "signed"

@@ -57,6 +57,10 @@ class RegisterRequest(Message):
     public_key: str | None = None
     """X25519 public key, raw 32 bytes, standard base64."""
     features: list[str] | None = None
+    instance: str | None = None
+    """`<id>.<mark>`: a random id of the agent's state directory, and a mark that a copy of it does not share."""
+    repeatable: list[str] | None = None
+    """Actions (`system.storeCredential`) that may run twice without harm, whatever their parameters."""
 
 
 class RegisterData(Message):
@@ -142,6 +146,8 @@ class ResultEnvelope(Message):
     """How the job ended on the agent. None (plain agent): finished."""
     fault: Literal["agent", "target", "job", "control_plane"] | None = None
     """Whose fault an error is (`easyalert.errors.Fault`); None on success or when unknown."""
+    repeatable: bool | None = None
+    """The job ended without an outcome of its own (`in_doubt`, poison), and may run again on another agent."""
     timings: Timings | None = None
 
 

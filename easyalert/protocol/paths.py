@@ -13,3 +13,7 @@ NOTIFY: Final = "/api/v1/internal/agents/notify"
 HEALTH: Final = "/api/v1/health/healthz"
 
 API_KEY_HEADER: Final = "X-Agent-Api-Key"
+INSTANCE_HEADER: Final = "X-Agent-Instance"
+"""The running agent, as `RegisterRequest.instance`; sent where feature instance was negotiated."""
+KEY_IN_USE: Final = "key_in_use"
+"""`code` of a 409: another running agent holds the key (feature instance)."""

@@ -1,0 +1,69 @@
+"""Who did what: rows that are only ever added, in the same transaction as what they tell of.
+
+The actor is a token (`name (tok_…)`), an agent (`name (agt_…)`) or the control plane itself. No row holds a secret, a
+parameter or an output.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from controlplane.clock import rfc3339
+from controlplane.models.tables import Agent, Audit, OperatorToken
+from controlplane.services.ids import new_id
+
+KEY_REFUSED: Final = "agent.key_refused"
+KEY_TAKEN_OVER: Final = "agent.key_taken_over"
+JOB_CANCEL: Final = "job.cancel"
+JOB_SETTLE: Final = "job.settle"
+JOB_LATE_RESULT: Final = "job.late_result"
+JOB_RUN_AGAIN: Final = "job.run_again"
+JOB_IDEMPOTENCE_SET: Final = "job.idempotence_set"
+
+CONTROL_PLANE: Final = "control plane"
+_ACTOR_MAX: Final = 200
+
+
+def record(session: Session, now: float, *, actor: str, action: str, target: str, **detail: Any) -> None:
+    """Add a row. `target` is the id of a job or an agent, `detail` any JSON."""
+    session.add(
+        Audit(id=new_id("aud", now), at=now, actor=actor[:_ACTOR_MAX], action=action, target=target, detail=detail)
+    )
+
+
+def operator(session: Session, token_id: str) -> str:
+    """A token as people know it."""
+    token = session.get(OperatorToken, token_id)
+    return token_id if token is None else f"{token.name} ({token_id})"
+
+
+def agent(row: Agent) -> str:
+    """An agent as people know it."""
+    return f"{row.name} ({row.id})"
+
+
+def list_rows(
+    session: Session, *, target: str | None, action: str | None, before: str | None, limit: int
+) -> list[Audit]:
+    """Rows, newest first, beginning after the one named `before`."""
+    query = select(Audit).order_by(Audit.id.desc()).limit(limit)
+    if target is not None:
+        query = query.where(Audit.target == target)
+    if action is not None:
+        query = query.where(Audit.action == action)
+    return list(session.scalars(query if before is None else query.where(Audit.id < before)))
+
+
+def view(row: Audit) -> dict[str, Any]:
+    """A row as operators see it."""
+    return {
+        "id": row.id,
+        "at": rfc3339(row.at),
+        "actor": row.actor,
+        "action": row.action,
+        "target": row.target,
+        "detail": row.detail,
+    }
