@@ -32,6 +32,11 @@ def _programs(state: Part) -> list[Part]:
 
 def _control_plane(settings: AgentSettings, state: Part) -> list[Part]:
     plane = state["controlPlane"]
+    if state["keyInUse"]:
+        command = (
+            "on the control plane: easyalert-controlplane agents create NAME; its key is this agent's AGENT_API_KEY"
+        )
+        return [_advice(state["keyInUse"], command)]
     if settings.agent_api_url == UNSET_URL:
         command = "check AGENT_API_URL and AGENT_API_KEY in the agent's settings"
     else:

@@ -12,6 +12,7 @@ from typing import Final
 from cli import embedded_redis, lock
 from cli.folders import check_disk, prepare_folders
 from easyalert.errors import ConfigurationError, VaultError
+from easyalert.instance import instance_of
 from easyalert.journal import Journal
 from easyalert.journal.schema import set_aside_if_damaged
 from easyalert.sealing import ensure_key_pair
@@ -19,6 +20,8 @@ from easyalert.settings import AgentSettings
 
 log = logging.getLogger(__name__)
 
+INSTANCE_NOTE: Final = "instance"
+"""Which running agent got the permits in the journal."""
 NOTES_OF_A_RUN: Final = ("registration", "poller", "heartbeat")
 """What processes have left in the journal about themselves, and what is untrue at the next start."""
 
@@ -44,6 +47,7 @@ def check(settings: AgentSettings) -> Ready:
     set_aside_if_damaged(settings.journal_path)
     _forget_last_run(settings)
     _prepare_keys(settings)
+    _check_instance(settings)
     for leftover in (settings.redis_socket, settings.supervisor_socket, settings.wakeup_socket):
         leftover.unlink(missing_ok=True)
     server = ""
@@ -61,6 +65,18 @@ def _forget_last_run(settings: AgentSettings) -> None:
         for name in NOTES_OF_A_RUN:
             if journal.note(name) is not None:
                 journal.leave_note(name, None)
+
+
+def _check_instance(settings: AgentSettings) -> None:
+    # a permit was given to one running agent; a copy of its journal, or the next boot, asks for it anew
+    instance = instance_of(settings.instance_path)
+    with Journal(settings.journal_path) as journal:
+        before = journal.note(INSTANCE_NOTE)
+        if before == instance:
+            return
+        if before is not None and (withdrawn := journal.withdraw_permits()):
+            log.info("the permits of %d jobs that have not started are asked for again", withdrawn)
+        journal.leave_note(INSTANCE_NOTE, instance, durable=True)
 
 
 def _check_port(port: int) -> None:

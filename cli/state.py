@@ -42,6 +42,7 @@ def collect(settings: AgentSettings) -> Part:
         "features": registration.get("features", []),
         "paused": poller.get("paused"),
         "poller": poller.get("state"),
+        "keyInUse": poller.get("keyInUse"),
         "pause": pause,
         "controlPlane": _control_plane(settings, poller, heartbeat),
         "programs": [] if pid is None else _programs(settings),

@@ -7,6 +7,7 @@ failure leaves here as an error of `easyalert.errors`. Bodies and queries are ne
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -161,9 +162,10 @@ class ControlPlaneClient:
                 ) as response,
             ):
                 if response.status_code == HTTPStatus.CONFLICT:
-                    check_key_in_use(await _read(response, REFUSAL_MAX_BYTES))
+                    with contextlib.suppress(BadAnswer):  # longer than any refusal of ours
+                        check_key_in_use(await _read(response, REFUSAL_MAX_BYTES))
                 check_status(response.status_code, response.headers)
-                return await _read(response)
+                return await _read(response, ANSWER_MAX_BYTES)
         except TimeoutError:
             raise Unreachable(
                 f"the control plane did not answer in full within {patience + _CONNECT_S:.0f} s"
@@ -172,7 +174,7 @@ class ControlPlaneClient:
             raise map_error(error) from None
 
 
-async def _read(response: httpx.Response, limit: int = ANSWER_MAX_BYTES) -> bytes:
+async def _read(response: httpx.Response, limit: int) -> bytes:
     parts: list[bytes] = []
     size = 0
     async for part in response.aiter_bytes():

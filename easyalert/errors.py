@@ -172,7 +172,7 @@ class Refused(ControlPlaneError):  # noqa: N818 - as above
     """A final 3xx or 4xx answer: repeating the same request is useless."""
 
 
-class KeyInUse(Refused):  # noqa: N818 - as above
+class KeyInUse(Refused):
     """Another running agent holds this agent's key; the sentence is the control plane's."""
 
 

@@ -55,6 +55,8 @@ _NOTHING: Final = Figures(0, 0, 0, 0, (), 0, 0, 0, 0, 0)
 class Sender(Protocol):
     """The part of the control plane's client that is used here."""
 
+    instance: str | None
+
     async def heartbeat(self, request: HeartbeatRequest) -> Any:
         """Post one heartbeat; raises ControlPlaneError."""
 
@@ -199,7 +201,12 @@ class Heart:
         """What the poller has noted; None before the first registration."""
         with contextlib.suppress(JournalError, ValidationError):
             self._seen = self._journal.note("registration")
-            return None if self._seen is None else RegisterData.model_validate(self._seen)
+            if self._seen is None:
+                return None
+            found = RegisterData.model_validate(self._seen)
+            # as the poller has registered: only who holds the key is heard
+            self._client.instance = self._seen.get("instance")
+            return found
         return None
 
     @staticmethod

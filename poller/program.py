@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 
 from easyalert.client import ControlPlaneClient
 from easyalert.errors import ConfigurationError, JournalError
+from easyalert.instance import instance_of
 from easyalert.journal import Journal
 from easyalert.runtime import Backoff, Stop
 from easyalert.sealing import PublicKey, load_public_key
@@ -52,12 +53,13 @@ async def run(settings: AgentSettings) -> None:
     client = ControlPlaneClient(settings)
     try:
         key = await _patiently(lambda: load_public_key(settings.agent_key_path), stop)
+        instance = await _patiently(lambda: instance_of(settings.instance_path), stop)
         journal = await _patiently(lambda: Journal(settings.journal_path), stop)
-        if key is None or journal is None:
+        if key is None or instance is None or journal is None:
             return
         with journal:
             parts = Parts(settings, client, journal, Session(), Condition(), Dispatch(settings), stop, Stop())
-            await _Poller(parts, key).run()
+            await _Poller(parts, key, instance).run()
     finally:
         await client.close()
 
@@ -78,7 +80,7 @@ async def _patiently(attempt: Callable[[], T], stop: Stop) -> T | None:
 class _Poller:
     """The loops and what they share."""
 
-    def __init__(self, parts: Parts, key: PublicKey) -> None:
+    def __init__(self, parts: Parts, key: PublicKey, instance: str) -> None:
         self._parts = parts
         self._bell = Bell()
         self._drained = self._bell.listener()
@@ -86,7 +88,7 @@ class _Poller:
         self._printed = asyncio.Event()
         brake = Brake(parts.settings, parts.journal)
         self._taking: dict[str, Loop] = {
-            "registration": Registrar(parts, key.text).run,
+            "registration": Registrar(parts, key.text, instance).run,
             "polling": Polling(parts, brake=brake, key=key, bell=self._bell, taken=taken).run,
             "acknowledgement": Permits(parts, bell=self._bell, taken=taken).run,
             "cancellation": Orders(parts, bell=self._bell).run,

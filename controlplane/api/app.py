@@ -9,7 +9,14 @@ from collections.abc import AsyncIterator
 
 from fastapi import FastAPI
 
-from controlplane.api import agent_routes, operator_agents, operator_jobs, operator_output, public_routes
+from controlplane.api import (
+    agent_routes,
+    operator_agents,
+    operator_audit,
+    operator_jobs,
+    operator_output,
+    public_routes,
+)
 from controlplane.api.bodies import BodyLimit
 from controlplane.api.dispatcher import Dispatcher
 from controlplane.api.envelope import install_error_handlers
@@ -53,6 +60,7 @@ def create_app(runtime: Runtime, *, version: str = "0") -> FastAPI:
     for router in (
         agent_routes.router,
         operator_agents.router,
+        operator_audit.router,
         operator_jobs.router,
         operator_output.router,
         public_routes.router,

@@ -111,11 +111,11 @@ async def retry_job(request: Request, job_id: str) -> JSONResponse:
 
 
 @router.operators("POST", "/jobs/{job_id}/settle", Scope.OPERATOR)
-async def settle_job(request: Request, job_id: str, body: requests.SettleJob) -> JSONResponse:
+async def settle_job(request: Request, job_id: str, body: requests.SettleJob, caller: Caller) -> JSONResponse:
     """Say how a job in doubt ended."""
 
     def work(session: Session, now: float) -> dict[str, Any]:
-        return _view(session, jobs.settle(session, now, job_id, status=body.status, note=body.note), now)
+        return _view(session, jobs.settle(session, now, job_id, status=body.status, note=body.note, by=caller), now)
 
     return answer(await runtime_of(request).write(work))
 

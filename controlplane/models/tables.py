@@ -301,8 +301,8 @@ class Audit(Base):
 
     __tablename__ = "audit"
 
-    id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    """Sorts by time."""
+    seq: Mapped[int] = mapped_column(Integer, primary_key=True)
+    """In the order of their transactions."""
     at: Mapped[float] = mapped_column(Time)
     actor: Mapped[str] = mapped_column(String(200))
     """Name and id of a token, an agent's name and id, or `control plane`."""

@@ -13,7 +13,6 @@ from sqlalchemy.orm import Session
 
 from controlplane.clock import rfc3339
 from controlplane.models.tables import Agent, Audit, OperatorToken
-from controlplane.services.ids import new_id
 
 KEY_REFUSED: Final = "agent.key_refused"
 KEY_TAKEN_OVER: Final = "agent.key_taken_over"
@@ -29,9 +28,7 @@ _ACTOR_MAX: Final = 200
 
 def record(session: Session, now: float, *, actor: str, action: str, target: str, **detail: Any) -> None:
     """Add a row. `target` is the id of a job or an agent, `detail` any JSON."""
-    session.add(
-        Audit(id=new_id("aud", now), at=now, actor=actor[:_ACTOR_MAX], action=action, target=target, detail=detail)
-    )
+    session.add(Audit(at=now, actor=actor[:_ACTOR_MAX], action=action, target=target, detail=detail))
 
 
 def operator(session: Session, token_id: str) -> str:
@@ -46,21 +43,21 @@ def agent(row: Agent) -> str:
 
 
 def list_rows(
-    session: Session, *, target: str | None, action: str | None, before: str | None, limit: int
+    session: Session, *, target: str | None, action: str | None, before: int | None, limit: int
 ) -> list[Audit]:
-    """Rows, newest first, beginning after the one named `before`."""
-    query = select(Audit).order_by(Audit.id.desc()).limit(limit)
+    """Rows, newest first, beginning after the one numbered `before`."""
+    query = select(Audit).order_by(Audit.seq.desc()).limit(limit)
     if target is not None:
         query = query.where(Audit.target == target)
     if action is not None:
         query = query.where(Audit.action == action)
-    return list(session.scalars(query if before is None else query.where(Audit.id < before)))
+    return list(session.scalars(query if before is None else query.where(Audit.seq < before)))
 
 
 def view(row: Audit) -> dict[str, Any]:
     """A row as operators see it."""
     return {
-        "id": row.id,
+        "seq": row.seq,
         "at": rfc3339(row.at),
         "actor": row.actor,
         "action": row.action,

@@ -12,7 +12,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session, defer
 
 from controlplane.models.tables import Agent, Job, Pool
-from controlplane.services import agents, lifecycle, orders
+from controlplane.services import agents, audit, lifecycle, orders
 from controlplane.services.changes import changes_of
 from controlplane.services.errors import ConflictError, InvalidError, NotFoundError
 from controlplane.services.ids import new_id
@@ -78,6 +78,16 @@ def submit(session: Session, now: float, asked: NewJob) -> tuple[Job, bool]:
     )
     lifecycle.seal_credentials(session, job)
     session.add(job)
+    if asked.idempotent is not None:
+        audit.record(
+            session,
+            now,
+            actor=audit.operator(session, asked.created_by),
+            action=audit.JOB_IDEMPOTENCE_SET,
+            target=job.id,
+            actionType=job.action_type,
+            idempotent=asked.idempotent,
+        )
     changes_of(session).pools.add(pool.id)
     return job, True
 
@@ -137,6 +147,10 @@ def cancel(session: Session, now: float, job_id: str, by: str) -> Job:
             f"the job is {job.state}: its agent has taken it and cannot be told to stop; wait for its result",
             code="cancel_not_supported",
         )
+    if job.cancel_requested_at is None:
+        audit.record(
+            session, now, actor=audit.operator(session, by), action=audit.JOB_CANCEL, target=job.id, state=job.state
+        )
     orders.request_cancel(session, job, now, by)
     if not taken:
         reason = f"Cancelled by {job.cancel_requested_by} before any agent took it."
@@ -167,12 +181,14 @@ def retry(session: Session, now: float, job_id: str) -> Job:
     return job
 
 
-def settle(session: Session, now: float, job_id: str, *, status: str, note: str) -> Job:
-    """A person says how a job in doubt ended."""
+def settle(session: Session, now: float, job_id: str, *, status: str, note: str, by: str) -> Job:
+    """A person says how a job in doubt ended. `by` is the id of the operator's token."""
     job = get(session, job_id)
     if job.state != "in_doubt":
         raise ConflictError(f"the job is {job.state}: only one in doubt can be settled", code="not_in_doubt")
     # The attempt stays in doubt: what the agent did is still not known, a person has decided what it counts as.
+    who = audit.operator(session, by)
+    audit.record(session, now, actor=who, action=audit.JOB_SETTLE, target=job.id, status=status, note=note)
     lifecycle.finish(session, job, None, status, now, f"Settled by an operator: {note}")
     return job
 

@@ -13,7 +13,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from controlplane.clock import rfc3339
-from controlplane.models.tables import Agent, Job, OperatorToken
+from controlplane.models.tables import Agent, Job
+from controlplane.services import audit
 from controlplane.services.changes import changes_of
 from easyalert.protocol import features
 from easyalert.protocol.messages import AckItem, Block, OrdersData
@@ -28,8 +29,7 @@ def can_be_told(session: Session, job: Job) -> bool:
 def request_cancel(session: Session, job: Job, now: float, by: str) -> None:
     """Keep who asked first, and when; wake the agent. `by` is a token's id."""
     if job.cancel_requested_at is None:
-        token = session.get(OperatorToken, by)
-        job.cancel_requested_by = by if token is None else f"{token.name} ({by})"
+        job.cancel_requested_by = audit.operator(session, by)
         job.cancel_requested_at = now
     if job.agent_id is not None:
         changes_of(session).ordered.add(job.agent_id)

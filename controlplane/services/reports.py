@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from controlplane.models.tables import Attempt, Job
-from controlplane.services import lifecycle
+from controlplane.services import audit, lifecycle
 from controlplane.services.ids import split_wire_job_id
 from controlplane.services.key_auth import AgentIdentity
 from easyalert.protocol import features
@@ -51,7 +51,8 @@ def _record(session: Session, now: float, agent: AgentIdentity, result: ResultEn
     if attempt.agent_id != agent.agent_id:
         return _receipt(result, "rejected", "not_yours")
     refusal = not attempt.needs_ack and _looks_like_refusal(result)
-    if attempt.status is not None or (refusal and attempt.refusal is not None):
+    truth = attempt.outcome == "in_doubt" and (result.outcome or "finished") != "in_doubt"
+    if (attempt.status is not None and not truth) or (refusal and attempt.refusal is not None):
         return _receipt(result, "duplicate")
     if (reason := _too_late(job, attempt, now)) is not None:
         # It changes nothing any more, but people who look at the attempts should see what happened.
@@ -87,6 +88,12 @@ def _too_late(job: Job, attempt: Attempt, now: float) -> str | None:
 
 
 def _finish(session: Session, now: float, job: Job, attempt: Attempt, result: ResultEnvelope) -> None:
+    if job.state == "in_doubt":
+        outcome = result.outcome or "finished"
+        audit.record(
+            session, now, actor=f"{attempt.agent_name} ({attempt.agent_id})", action=audit.JOB_LATE_RESULT,
+            target=job.id, attempt=attempt.number, status=result.status, outcome=outcome,
+        )  # fmt: skip
     _note(attempt, result, now)
     if attempt.accepted_at is None and attempt.needs_ack:
         attempt.accepted_at = now

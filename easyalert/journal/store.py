@@ -99,6 +99,14 @@ class Journal(CancelRequests, ClockSteps):
             )
             self._db.executemany("DELETE FROM jobs WHERE key = ? AND state = 'taken'", [(key,) for key in refused])
 
+    def withdraw_permits(self) -> int:
+        """What has a permit and has not started waits for its permit again; returns how many rows."""
+        with self._transaction():
+            return self._db.execute(
+                "UPDATE jobs SET state = 'taken', acknowledged_ms = NULL"
+                " WHERE state = 'queued' AND attempt IS NOT NULL AND acknowledged_ms IS NOT NULL"
+            ).rowcount
+
     def queued(self) -> list[JobRow]:
         """Rows that may start, oldest first."""
         return self._rows("state = 'queued' ORDER BY received_ms, key")

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from controlplane.models.engine import Database
 from controlplane.models.tables import Agent, Attempt, Job
-from controlplane.services import acks, agent_link, agents, claims, job_view, jobs, keys, reports, sweep
+from controlplane.services import acks, agent_link, agents, audit, claims, job_view, jobs, keys, reports, sweep
 from controlplane.services.key_auth import AgentIdentity
 from easyalert.protocol.messages import AckData, AckItem, HeartbeatRequest, Receipt, RegisterRequest
 
@@ -71,7 +71,7 @@ class World:
         request = RegisterRequest(
             hostname="h", agent_name="n", version="1", platform="Linux", architecture="x86_64", **said
         )
-        self.write(lambda s, now: agent_link.register(s, now, agent_id, request))
+        self.write(lambda s, now: agent_link.register(s, now, agent_id, request, self.up_since))
 
     def heartbeat(
         self, agent_id: str, status: Any = "online", running: list[dict[str, Any]] | None = None, **more: Any
@@ -95,10 +95,15 @@ class World:
     def poll(self, agent_id: str, slots: int = 1, pool: str = "default") -> list[dict[str, Any]]:
         return self.poll_all({agent_id: slots}, pool).get(agent_id, [])
 
-    def ack(self, agent_id: str, *items: tuple[str, int] | dict[str, Any]) -> AckData:
+    def audited(self, target: str) -> list[dict[str, Any]]:
+        """What was recorded of a job or an agent, oldest first."""
+        rows = self.read(lambda s, _now: audit.list_rows(s, target=target, action=None, before=None, limit=500))
+        return [audit.view(row) for row in reversed(rows)]
+
+    def ack(self, agent_id: str, *items: tuple[str, int] | dict[str, Any], instance: str | None = None) -> AckData:
         pairs = [(i["jobId"], i["attempt"]) if isinstance(i, dict) else i for i in items]
         asked = [AckItem(job_id=job_id, attempt=attempt) for job_id, attempt in pairs]
-        return self.write(lambda s, now: acks.acknowledge(s, now, agent_id, asked))
+        return self.write(lambda s, now: acks.acknowledge(s, now, agent_id, asked, instance=instance))
 
     def report(self, agent_id: str, *results: Any, features: tuple[str, ...] = EXTENSIONS) -> list[Receipt]:
         identity = AgentIdentity(agent_id, "default", features)

@@ -11,7 +11,14 @@ from poller.condition import Condition, keep_note
 
 def test_well_from_the_start():
     note = Condition().note()
-    assert note == {"state": "ok", "paused": None, "lastPollAt": None, "lastError": None, "lastErrorAt": None}
+    assert note == {
+        "state": "ok",
+        "paused": None,
+        "keyInUse": None,
+        "lastPollAt": None,
+        "lastError": None,
+        "lastErrorAt": None,
+    }
 
 
 def test_a_problem_is_logged_once_and_remembered_after_its_end(caplog):
@@ -29,6 +36,7 @@ def test_a_problem_is_logged_once_and_remembered_after_its_end(caplog):
     assert condition.note() == {
         "state": "ok",
         "paused": None,
+        "keyInUse": None,
         "lastPollAt": None,
         "lastError": "the control plane does not answer",
         "lastErrorAt": 50.0,

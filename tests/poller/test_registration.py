@@ -7,6 +7,8 @@ from poller import registration as module
 from poller.registration import Registrar
 from tests.support.faults import Answer, Cut, Slow, Status, too_many_requests
 
+INSTANCE = "0123456789abcdef.0123"
+
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
@@ -15,7 +17,7 @@ def quick(monkeypatch):
 
 
 def registrar(rig):
-    return Registrar(rig.parts, rig.key.text).run
+    return Registrar(rig.parts, rig.key.text, INSTANCE).run
 
 
 def registrations(server):
@@ -34,7 +36,8 @@ def test_what_is_told_and_what_is_remembered(drive, plain_server):
         assert told["capabilities"] == ["http", "script"]
         assert told["maxConcurrentJobs"] == 5
         assert told["publicKey"] == rig.key.text
-        assert told["features"] == ["longPoll", "ack", "receipts", "cancel", "control", "output"]
+        assert told["features"] == ["longPoll", "ack", "receipts", "cancel", "control", "output", "instance"]
+        assert told["instance"] == INSTANCE
         assert rig.session.current.agent_id == "agt_1"
         assert not rig.session.current.features
         note = rig.journal.note("registration")

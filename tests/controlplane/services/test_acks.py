@@ -106,7 +106,7 @@ def test_a_job_that_a_person_has_settled_does_not_start_any_more(world, status):
     wire = world.take(agent)
     world.clock.sleep(4000)
     world.sweep()
-    world.write(lambda s, now: jobs.settle(s, now, job, status=status, note="looked at it"))
+    world.write(lambda s, now: jobs.settle(s, now, job, status=status, note="looked at it", by="tok_test"))
     assert reasons(world.ack(agent, wire)) == [(job, 1, "expired")]
     assert world.state(job) == status
 

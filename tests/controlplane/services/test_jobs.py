@@ -209,7 +209,7 @@ def test_retry_of_an_expired_job_gets_its_whole_queue_age_again(world):
 def test_settle_only_in_doubt(world):
     agent = world.agent()
     job = world.submit()
-    settle = lambda: world.write(lambda s, now: jobs.settle(s, now, job, status="success", note="seen"))  # noqa: E731 - a word of this test
+    settle = lambda: world.write(lambda s, now: jobs.settle(s, now, job, status="success", note="seen", by="tok_test"))  # noqa: E731 - a word of this test
     with pytest.raises(ConflictError, match="only one in doubt"):
         settle()
     world.take(agent)

@@ -126,7 +126,7 @@ def test_a_settled_job_does_not_change_any_more(world):
     wire = world.take(agent)
     world.clock.sleep(4000)
     world.sweep()
-    world.write(lambda s, now: jobs.settle(s, now, job, status="error", note="looked"))
+    world.write(lambda s, now: jobs.settle(s, now, job, status="error", note="looked", by="tok_test"))
     assert fate(world.report(agent, result(wire))) == [("rejected", "error")]
     assert world.state(job) == "error"
 
