@@ -16,15 +16,13 @@ from controlplane.services import audit
 from controlplane.services.tokens import Scope
 
 router = Router("/api/v1", tag="audit")
-Place = Annotated[int | None, Query(ge=1, description="nextCursor of the page before.")]
 Word = Annotated[str | None, Query(max_length=64)]
+Place = Annotated[int | None, Query(ge=1, description="nextCursor of the page before.")]
 
 
 @router.operators("GET", "/audit", Scope.ADMIN)
 async def list_audit(
-    request: Request, target: Place = Annotated[int | None, Query(ge=1, description="nextCursor of the page before.")]
-Word = None, action: Place = Annotated[int | None, Query(ge=1, description="nextCursor of the page before.")]
-Word = None, limit: Limit = 100, cursor: Place = None
+    request: Request, target: Word = None, action: Word = None, limit: Limit = 100, cursor: Place = None
 ) -> JSONResponse:
     """Who did what, newest first: all of it, or what concerns one job or agent (target), or one kind (action)."""
 

@@ -6,10 +6,13 @@ import socket
 
 import pytest
 
+import easyalert.instance
 from cli import embedded_redis, preflight
 from easyalert.errors import ConfigurationError, StateDirectoryInUse
-from easyalert.journal import Journal
+from easyalert.instance import instance_of
+from easyalert.journal import Journal, State
 from easyalert.sealing import load_private_key
+from tests.poller.conftest import new_job
 from tests.support.ports import free_port
 from vault import Vault, VaultKey
 
@@ -117,3 +120,48 @@ def test_a_changed_key_without_the_previous_one_is_said(ready_on, caplog):
     ready_on(agent_api_key=OLD)
     ready_on(agent_api_key=NEW)
     assert "AGENT_API_KEY_PREVIOUS" in caplog.text
+
+
+# ---- which running agent this is ------------------------------------------------------------------------------------
+
+
+def permitted(settings):
+    """A job that may start."""
+    with Journal(settings.journal_path) as journal:
+        journal.take([new_job("job_1", attempt=1, needs_ack=True, lease_s=60.0)])
+        journal.acknowledge(["job_1"])
+
+
+def state(settings):
+    with Journal(settings.journal_path) as journal:
+        return journal.get("job_1").state
+
+
+def test_a_restart_keeps_its_name_and_its_permits(ready_on):
+    settings, _ = ready_on()
+    name = instance_of(settings.instance_path)
+    permitted(settings)
+    ready_on()
+    assert instance_of(settings.instance_path) == name
+    assert state(settings) is State.QUEUED
+
+
+def test_a_clone_or_a_boot_has_to_ask_for_its_permits_again(ready_on, monkeypatch):
+    """The one cannot be told from the other here, and the control plane knows who holds the key."""
+    settings, _ = ready_on()
+    permitted(settings)
+    monkeypatch.setattr(easyalert.instance, "boot_id", lambda: "another boot")
+    ready_on()
+    assert state(settings) is State.TAKEN
+    permitted(settings)
+    ready_on()
+    assert state(settings) is State.QUEUED, "the second start within that boot"
+
+
+def test_a_deleted_journal_makes_no_other_agent(ready_on):
+    settings, _ = ready_on()
+    name = instance_of(settings.instance_path)
+    for file in settings.state_dir.glob("journal.sqlite3*"):
+        file.unlink()
+    ready_on()
+    assert instance_of(settings.instance_path) == name

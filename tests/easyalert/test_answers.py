@@ -5,8 +5,8 @@ import inspect
 import httpx
 import pytest
 
-from easyalert.answers import check_status, map_error, retry_after_seconds
-from easyalert.errors import BadAnswer, ControlPlaneError, RateLimited, Refused, Unauthorized, Unreachable
+from easyalert.answers import check_key_in_use, check_status, map_error, retry_after_seconds
+from easyalert.errors import BadAnswer, ControlPlaneError, KeyInUse, RateLimited, Refused, Unauthorized, Unreachable
 
 HTTPX_ERRORS = [value for _, value in inspect.getmembers(httpx, inspect.isclass) if issubclass(value, Exception)]
 ABSTRACT = {httpx.HTTPError, httpx.RequestError, httpx.TransportError, httpx.StreamError}
@@ -92,3 +92,23 @@ def test_good_statuses(code):
 )
 def test_retry_after_is_capped_and_never_trusted(value, seconds):
     assert retry_after_seconds(value, now=1200) == seconds
+
+
+def test_a_key_in_use_is_told_in_the_control_planes_words():
+    with pytest.raises(KeyInUse, match=r"^host 'x' holds it$") as told:
+        check_key_in_use(b'{"code":"key_in_use","error":"host \'x\' holds it"}')
+    assert told.value.status == 409
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"null", b'{"code":"agent_mismatch"}', b"[" * 100_000])
+def test_no_other_conflict_is_one(body):
+    check_key_in_use(body)
+
+
+def test_foreign_words_are_cut_and_cleaned():
+    with pytest.raises(KeyInUse) as told:
+        check_key_in_use(b'{"code":"key_in_use","error":"a\\u001b[31m' + b"b" * 5000 + b'"}')
+    assert "\x1b" not in str(told.value)
+    assert len(str(told.value)) == 600
+    with pytest.raises(KeyInUse, match="another agent uses this key"):
+        check_key_in_use(b'{"code":"key_in_use","error":null}')

@@ -152,3 +152,17 @@ def test_a_failing_control_plane_is_asked_again_with_pauses(drive, server, pause
         listening.workers.close()
 
     drive(server, scenario)
+
+
+def test_one_that_is_superseded_does_not_listen_until_it_holds_the_key_again(drive, server):
+    server.always("poll", Status(409, body=b'{"code":"key_in_use","error":"held by another"}'))
+
+    async def scenario(rig):
+        rig.journal.take([new_job("a")])
+        listening = Listening(rig, "cancel")
+        await rig.until(rig.session.wanted.is_set)
+        await rig.parts.stop.wait(0.1)
+        assert len(server.of("poll")) == 1
+        listening.workers.close()
+
+    drive(server, scenario)

@@ -194,3 +194,21 @@ def test_while_paused_here_no_permit_is_asked_for(drive, extended_server):
         await taking.become(State.QUEUED, "a")
 
     drive(extended_server, scenario, redis=True)
+
+
+def test_one_that_is_superseded_keeps_what_waits_and_asks_when_it_holds_the_key_again(drive, extended_server):
+    extended_server.always("ack", Status(409, body=b'{"code":"key_in_use","error":"held by another"}'))
+
+    async def scenario(rig):
+        rig.register("ack")
+        taking = Taking(rig)
+        taking.take("a")
+        await rig.until(rig.session.wanted.is_set)
+        await rig.parts.stop.wait(0.1)
+        assert len(extended_server.of("ack")) == 1
+        assert rig.journal.get("a").state is State.TAKEN
+        extended_server.well("ack")
+        rig.register("ack")
+        await taking.become(State.QUEUED, "a")
+
+    drive(extended_server, scenario)

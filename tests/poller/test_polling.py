@@ -345,6 +345,24 @@ def test_a_key_no_longer_accepted_asks_for_registration_and_for_nothing_else(dri
     drive(plain_server, scenario)
 
 
+def test_one_that_is_superseded_asks_for_nothing_until_it_holds_the_key_again(drive, plain_server, pauses):
+    plain_server.always("poll", Status(409, body=b'{"code":"key_in_use","error":"held by another"}'))
+
+    async def scenario(rig):
+        rig.register()
+        Polled(rig)
+        await rig.until(rig.session.wanted.is_set)
+        await rig.parts.stop.wait(0.1)
+        assert len(plain_server.of("poll")) == 1
+        assert rig.session.ready.is_set(), "what it has is still reported"
+        assert rig.condition.note()["state"] == "ok", "the registration says it, once"
+        plain_server.well("poll")
+        rig.register()
+        await rig.until(lambda: len(plain_server.of("poll")) >= 2)
+
+    drive(plain_server, scenario)
+
+
 def test_after_a_failure_the_first_question_is_a_short_one(drive, extended_server, pauses):
     extended_server.fail("poll", Status(503))
 

@@ -179,3 +179,65 @@ def test_a_list_that_vanishes_for_a_moment_is_not_told_as_nothing(drive, plain_s
         assert len(registrations(plain_server)) == 1
 
     drive(plain_server, scenario)
+
+
+IN_USE = Status(409, body=b'{"success":false,"error":"held by host edge-1","code":"key_in_use"}')
+
+
+def test_while_another_one_holds_the_key_it_asks_again_by_itself_and_says_so_once(drive, plain_server, pauses, caplog):
+    plain_server.fail("register", *[IN_USE] * 6)
+
+    async def scenario(rig):
+        with caplog.at_level("WARNING"):
+            rig.start(registrar(rig))
+            await rig.until(lambda: len(pauses) >= 3)
+            note = rig.condition.note()
+            assert note["keyInUse"].startswith("held by host edge-1. This agent asks again by itself")
+            assert note["state"] == note["keyInUse"]
+            await rig.until(rig.session.ready.is_set)
+        assert rig.condition.note()["keyInUse"] is None
+        assert len([r for r in caplog.records if "held by host" in r.getMessage()]) == 1
+
+    drive(plain_server, scenario)
+    assert len(plain_server.of("register")) == 7
+    assert max(pauses) <= 10, "it must take over soon after the other one's end"
+
+
+def test_one_that_is_superseded_registers_again_and_goes_on_reporting_meanwhile(drive, plain_server, pauses):
+    async def scenario(rig):
+        rig.start(registrar(rig))
+        await rig.until(rig.session.taking.is_set)
+        plain_server.always("register", IN_USE)
+        rig.session.superseded()
+        await rig.until(lambda: rig.condition.note()["keyInUse"])
+        assert rig.session.ready.is_set()
+        assert not rig.session.taking.is_set()
+        plain_server.well("register")
+        await rig.until(rig.session.taking.is_set)
+
+    drive(plain_server, scenario)
+
+
+def test_who_it_is_is_told_with_every_request_where_that_is_spoken(drive, extended_server):
+    extended_server.features = ("longPoll", "instance")
+
+    async def scenario(rig):
+        rig.start(registrar(rig))
+        await rig.until(rig.session.ready.is_set)
+        assert rig.parts.client.instance == INSTANCE
+        assert rig.journal.note("registration")["instance"] == INSTANCE
+        await rig.parts.client.poll("agt_1", wait=0, slots=1)
+
+    drive(extended_server, scenario)
+    assert extended_server.of("poll")[0].headers["x-agent-instance"] == INSTANCE
+
+
+def test_a_plain_server_gets_no_header_it_does_not_know(drive, plain_server):
+    async def scenario(rig):
+        rig.start(registrar(rig))
+        await rig.until(rig.session.ready.is_set)
+        await rig.parts.client.poll("agt_1")
+
+    drive(plain_server, scenario)
+    for seen in (*plain_server.of("register"), *plain_server.of("poll")):
+        assert "x-agent-instance" not in seen.headers

@@ -34,6 +34,22 @@ def test_losses_count_until_a_poll_is_accepted():
     assert session.losses == 0
 
 
+def test_one_that_is_superseded_takes_nothing_and_reports_on():
+    session = Session()
+    assert not session.taking.is_set()
+    session.established(Registration("a"))
+    assert session.taking.is_set()
+    session.superseded()
+    assert not session.taking.is_set()
+    assert session.ready.is_set()
+    assert session.wanted.is_set()
+    assert session.losses == 0
+    session.established(Registration("a"))
+    assert session.taking.is_set()
+    session.lost()
+    assert not session.taking.is_set()
+
+
 def test_only_negotiated_features_are_had():
     registration = Registration("a", frozenset({"ack"}))
     assert registration.has("ack")

@@ -417,3 +417,19 @@ def test_unsettled_counts_what_fills_slots(journal):
 def test_a_days_memory_is_not_read_on_every_poll(journal, query):
     plan = " ".join(row["detail"] for row in journal._db.execute(f"EXPLAIN QUERY PLAN {query}"))
     assert "SCAN jobs" not in plan
+
+
+# ---- permits that were another agent's ------------------------------------------------------------------------------
+
+
+def test_permits_are_withdrawn_from_what_has_not_started(journal):
+    journal.take([new_job(f"job_{n}", attempt=1, needs_ack=True, lease_s=60.0) for n in (1, 2, 3)])
+    journal.take([new_job("plain")])
+    journal.acknowledge(["job_1", "job_2"])
+    assert journal.start("job_1", WORKER) is not None
+    assert journal.withdraw_permits() == 1
+    taken, queued, started = State.TAKEN, State.QUEUED, State.STARTED
+    assert states(journal) == {"job_1": started, "job_2": taken, "job_3": taken, "plain": queued}
+    assert journal.start("job_2", WORKER) is None, "started with the permit of another agent"
+    journal.acknowledge(["job_2"])
+    assert journal.start("job_2", WORKER) is not None
