@@ -45,6 +45,12 @@ class ControlPlaneSettings(BaseSettings):
         le=300,
         description="Seconds between the polls of idle agents without long poll, instead of their own setting.",
     )
+    output_retention_days: int = Field(
+        default=30,
+        ge=1,
+        le=3650,
+        description="Days that outputs of jobs are kept, counted from when they came in. Jobs and how they ended stay.",
+    )
 
     @property
     def data_path(self) -> Path:

@@ -130,8 +130,8 @@ async def output(request: Request, agent: Agent, job_id: str) -> JSONResponse:
         ) from None
     _same_agent(agent, said.agent_id)
 
-    def work(session: Session, _now: float) -> int:
-        return outputs.take(session, agent.agent_id, job_id, said)
+    def work(session: Session, now: float) -> int:
+        return outputs.take(session, now, agent.agent_id, job_id, said)
 
     # What a power cut takes back is asked for again; after the end the agent has nothing left to send.
     expected = await runtime_of(request).write(work, durable=said.totals is not None)

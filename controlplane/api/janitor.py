@@ -9,7 +9,7 @@ from anyio import to_thread
 from sqlalchemy.orm import Session
 
 from controlplane.api.runtime import Runtime
-from controlplane.services import sweep
+from controlplane.services import retention, sweep
 from controlplane.services.changes import Changes
 
 logger = logging.getLogger("easyalert.controlplane.janitor")
@@ -29,6 +29,8 @@ class Janitor:
         self._looked_at = runtime.clock.now()
         self._kept_house_at = 0.0
         self._ticked_at: float | None = None
+        self._dropping = False
+        """There may be outputs left whose time is over."""
         runtime.listeners.append(self._on_changes)
 
     async def run(self) -> None:
@@ -51,6 +53,15 @@ class Janitor:
         if now - self._kept_house_at >= HOUSEKEEPING_S:
             self._kept_house_at = now
             await runtime.write(sweep.housekeeping)
+            self._dropping = True
+        if self._dropping:
+            # one piece a tick: leases and silence are looked at every second, whatever there is to delete
+            before = now - runtime.settings.output_retention_days * 86_400
+            self._dropping = bool(
+                await runtime.write_if(
+                    lambda s, _now: retention.is_due(s, before), lambda s, _now: retention.drop_outputs(s, before)
+                )
+            )
         if self._scrub:
             self._scrub = not await to_thread.run_sync(runtime.database.scrub)
 

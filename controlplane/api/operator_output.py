@@ -25,6 +25,8 @@ KEEP_ALIVE_S: Final = 15.0
 LAST_WORDS_S: Final = 5.0
 """How long after a job's end its last output is waited for, when the agent is silent about it."""
 
+_NOT_KEPT: Final = "\n[... the output is no longer kept: EASYALERT_CP_OUTPUT_RETENTION_DAYS are over ...]\n"
+
 
 @router.operators("GET", "/jobs/{job_id}/output", Scope.VIEWER)
 async def job_output(
@@ -52,7 +54,8 @@ async def job_output(
     transcript = Transcript()
     lines = [*transcript.feed(found.pieces), *(transcript.finish(found.totals) if found.over else ())]
     if form == "text":
-        return PlainTextResponse(plain_text(lines, stream), headers={"X-Content-Type-Options": "nosniff"})
+        text = plain_text(lines, stream) + (_NOT_KEPT if found.dropped else "")
+        return PlainTextResponse(text, headers={"X-Content-Type-Options": "nosniff"})
     shown = [{"type": line.kind, **line.view()} for line in lines if stream in {None, line.stream}]
     cut = found.shortened or any(line.kind == "truncated" for line in lines)
     return answer({**_summary(job_id, found), "truncated": cut, "chunks": shown})
@@ -66,6 +69,7 @@ def _summary(job_id: str, found: Found) -> dict[str, Any]:
         "complete": found.complete,
         "stdoutBytes": found.totals["stdout"],
         "stderrBytes": found.totals["stderr"],
+        "kept": not found.dropped,
     }
 
 

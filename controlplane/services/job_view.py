@@ -101,6 +101,7 @@ def _result(attempt: Attempt) -> dict[str, Any] | None:
     return {
         "status": attempt.status,
         "output": attempt.output,
+        "outputKept": not attempt.output_dropped,
         "error": attempt.error,
         "exitCode": attempt.exit_code,
         "durationMs": attempt.duration_ms,

@@ -39,6 +39,8 @@ class Found:
     pieces: list[Piece]
     shortened: bool = False
     """The pieces are a result's text, whose middle the agent has left out."""
+    dropped: bool = False
+    """There was more; its time is over (setting OUTPUT_RETENTION_DAYS)."""
 
     @property
     def over(self) -> bool:
@@ -46,7 +48,7 @@ class Found:
         return self.complete or self.state in lifecycle.FINAL
 
 
-def take(session: Session, agent_id: str, job_id: str, said: messages.OutputRequest) -> int:
+def take(session: Session, now: float, agent_id: str, job_id: str, said: messages.OutputRequest) -> int:
     """Keep new chunks; returns the number expected next. Raises NotFoundError, or ConflictError for others' jobs."""
     attempt = session.get(Attempt, (job_id, said.attempt))
     if attempt is None:
@@ -66,6 +68,7 @@ def take(session: Session, agent_id: str, job_id: str, said: messages.OutputRequ
         kept.stdout_bytes = max(kept.stdout_bytes, said.totals.stdout)
         kept.stderr_bytes = max(kept.stderr_bytes, said.totals.stderr)
     kept.ended = said.totals is not None
+    kept.stored_at = now
     changes_of(session).output.add(job_id)
     return kept.next_seq
 
@@ -91,7 +94,7 @@ def find(session: Session, job_id: str, *, attempt: int | None = None, after: in
     )
     pieces = [Piece(*row) for row in session.execute(query)]
     totals = {"stdout": kept.stdout_bytes, "stderr": kept.stderr_bytes}
-    return Found(job.state, number, kept.next_seq, totals, kept.ended, pieces)
+    return Found(job.state, number, kept.next_seq, totals, kept.ended, pieces, dropped=kept.dropped)
 
 
 def _add(session: Session, kept: JobOutput, chunk: messages.OutputChunk) -> None:
@@ -155,6 +158,11 @@ def _from_result(job: Job, attempt: Attempt | None, number: int) -> Found:
         if data:
             pieces.append(Piece(stream, seq, 0, data))
             seq += len(data)
+    dropped = attempt is not None and attempt.output_dropped
     # a worker that was killed leaves no output in its result, and what it has printed comes separately
-    complete = job.state in lifecycle.FINAL and (attempt is None or not attempt.needs_ack or attempt.output is not None)
-    return Found(job.state, number, seq, totals, complete, pieces, shortened=output.get("truncated") is True)
+    complete = job.state in lifecycle.FINAL and (
+        attempt is None or not attempt.needs_ack or attempt.output is not None or dropped
+    )
+    return Found(
+        job.state, number, seq, totals, complete, pieces, shortened=output.get("truncated") is True, dropped=dropped
+    )

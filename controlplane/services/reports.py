@@ -107,6 +107,7 @@ def _finish(session: Session, now: float, job: Job, attempt: Attempt, result: Re
 def _note(attempt: Attempt, result: ResultEnvelope, now: float) -> None:
     attempt.status = result.status
     attempt.output = result.output
+    attempt.output_at = None if result.output is None else now
     # NUL is legal in JSON and refused by PostgreSQL's text.
     attempt.error = None if result.error is None else result.error.replace("\x00", "\N{REPLACEMENT CHARACTER}")
     attempt.exit_code = _bounded(result.exit_code)

@@ -6,8 +6,10 @@ import pytest
 
 from controlplane.api.janitor import HOUSEKEEPING_S, Janitor
 from controlplane.models.tables import Job
-from controlplane.services import sweep
+from controlplane.services import retention, sweep
 from controlplane.services.lifecycle import LEASE_S
+from tests.controlplane.live import LiveService
+from tests.controlplane.world import result
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.system
@@ -96,3 +98,39 @@ def test_nobody_is_silent_while_the_server_stood_still(service, monkeypatch, cap
     assert service.runtime.up_since == service.clock.now()
     assert service.job(job)["status"] == "accepted"
     assert "stood still" in caplog.text
+
+
+def test_outputs_are_dropped_after_the_days_of_the_setting(database):
+    service = LiveService(database, output_retention_days=2)
+    try:
+        agent = service.agent()
+        ids = [service.submit(agentId=agent.id) for _ in range(12)]
+        for _ in ids:
+            service.clock.sleep(2)
+            (wire,) = agent.poll()
+            agent.ack(wire)
+            agent.report(result(wire, output={"stdout": "hello"}))
+        service.clock.sleep(3 * 86_400)
+        kept = lambda: [service.job(job_id)["result"]["outputKept"] for job_id in ids]  # noqa: E731 - a word of this test
+        eventually(lambda: not any(kept()), what="the running server drops them, more than a piece")
+        path = f"/api/v1/jobs/{ids[0]}/output"
+        assert service.operator.get(path).json()["data"]["kept"] is False
+        text = service.operator.get(path, params={"format": "text"}).text
+        assert "no longer kept: EASYALERT_CP_OUTPUT_RETENTION_DAYS" in text
+    finally:
+        service.close()
+
+
+def test_a_tick_drops_one_piece_and_no_more(service, monkeypatch):
+    pieces = []
+    monkeypatch.setattr(retention, "is_due", lambda _s, _before: True)
+    monkeypatch.setattr(retention, "drop_outputs", lambda _s, before: pieces.append(before) or 1)
+
+    async def run():
+        janitor = Janitor(service.runtime)
+        for number in range(1, 4):
+            await janitor.tick()
+            assert pieces[-1:] == [service.clock.now() - 30 * 86_400]
+            assert len(pieces) >= number
+
+    asyncio.run(run())

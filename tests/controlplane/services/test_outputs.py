@@ -31,7 +31,7 @@ def request(agent, *chunks, attempt=1, totals=None):
 
 
 def take(world, agent, job, *chunks, **more):
-    return world.write(lambda s, _now: outputs.take(s, agent, job, request(agent, *chunks, **more)))
+    return world.write(lambda s, now: outputs.take(s, now, agent, job, request(agent, *chunks, **more)))
 
 
 def find(world, job, **more):
@@ -110,7 +110,7 @@ def test_whoever_follows_the_job_is_told(world, running):
     agent, job = running
 
     def work(session, _now):
-        outputs.take(session, agent, job, request(agent, (0, "stdout", 0, b"x")))
+        outputs.take(session, world.clock.now(), agent, job, request(agent, (0, "stdout", 0, b"x")))
         return set(changes_of(session).output)
 
     assert world.write(work) == {job}
