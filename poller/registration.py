@@ -26,6 +26,8 @@ NOTE: Final = "registration"
 """`{"agentId", "features", "instance", "at"}`, for the heartbeat and for people."""
 CAPABILITIES_NOTE: Final = "capabilities"
 """Kinds of executors, left by the workers."""
+REPEATABLE_NOTE: Final = "repeatable"
+"""Actions that may run twice, left by the workers before the capabilities."""
 _FIRST_CAPABILITIES_S: Final = 1.0
 _LOOK_S: Final = 2.0
 _REJECTED_CAP_S: Final = 45.0
@@ -117,6 +119,9 @@ class Registrar:
 
     def _request(self, capabilities: list[str] | None) -> RegisterRequest:
         known: dict[str, Any] = {} if capabilities is None else {"capabilities": capabilities}
+        repeatable = self._journal.note(REPEATABLE_NOTE)
+        if isinstance(repeatable, list):
+            known["repeatable"] = [action for action in repeatable if isinstance(action, str)]
         return RegisterRequest(
             hostname=platform.node() or "unknown",
             agent_name=self._settings.agent_name,

@@ -51,6 +51,7 @@ def _extension(row: JobRow) -> dict[str, Any]:
         "attempt": row.attempt,
         "outcome": row.outcome,
         "fault": row.fault,
+        "repeatable": (row.result or {}).get("repeatable"),
         "timings": Timings(**{name: moment for name, moment in moments.items() if moment is not None}).wire(),
     }
     return {name: value for name, value in fields.items() if value is not None}

@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 TICK_S: Final = 2.0
 CAPABILITIES_NOTE: Final = "capabilities"
 """Journal note with the kinds of actions this agent has; the poller registers with it."""
+REPEATABLE_NOTE: Final = "repeatable"
+"""Actions that may run twice whatever their parameters, as far as is known without loading more; written first."""
 _STALE_TEMPORARY: Final = "easyalert_*"
 """Then the pid of the worker, see `Context.temporary_prefix`."""
 
@@ -103,6 +105,7 @@ class Bookkeeper:
 
     def open_books(self) -> None:
         """Say what this agent can do, settle what an earlier pool has left, and sweep up after it."""
+        self._journal.leave_note(REPEATABLE_NOTE, self._tools.repeatable())
         self._journal.leave_note(CAPABILITIES_NOTE, self._tools.registry.kinds())
         self._recover()
         swept = trees.kill_all(lambda: trees.marked(f"@{self._tools.agent}"))

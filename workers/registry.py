@@ -48,6 +48,15 @@ class Registry:
         kind, name = split_action(action_type)
         return self.executor(kind).spec(name)
 
+    def repeatable(self) -> list[str]:
+        """`<kind>.<action>` of what loaded executors declare as idempotent in any case; imports nothing."""
+        return [
+            f"{kind}.{name}"
+            for kind, executor in self._made.items()
+            for name, spec in executor.actions.items()
+            if spec.idempotent is True
+        ]
+
     async def close(self) -> None:
         """Close what was made; a failure of one is logged."""
         made, self._made = self._made, {}

@@ -108,6 +108,10 @@ class Toolbox:
         except EasyAlertError:
             return False
 
+    def repeatable(self) -> list[str]:
+        """Actions that may run twice without harm whatever their parameters, of the executors that are loaded."""
+        return sorted(SPECIAL_ACTIONS | set(self.registry.repeatable()))
+
 
 def pack(settings: AgentSettings) -> Toolbox:
     """Load everything, deriving each key once. Raises ConfigurationError when the agent's key file is unusable."""

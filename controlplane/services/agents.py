@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from controlplane.clock import rfc3339
 from controlplane.models.tables import Agent, AgentKey, Attempt, Job
-from controlplane.services import fleet, instances, keys, lifecycle
+from controlplane.services import fleet, instances, keys, lifecycle, retries
 from controlplane.services.changes import changes_of
 from controlplane.services.errors import ConflictError, NotFoundError
 from controlplane.services.ids import new_id
@@ -123,8 +123,8 @@ def remove(session: Session, now: float, agent_id: str) -> dict[str, int]:
             counts["reassigned"] += job.state == "pending" and job.target_agent_id is None
         else:
             reason = f"{agent.name} was deleted while it had the job: it may have run. See its effect, then settle it."
-            lifecycle.finish(session, job, attempt, "in_doubt", now, reason)
-            counts["inDoubt"] += 1
+            retries.end_in_doubt(session, now, job, attempt, reason)
+            counts["reassigned" if job.state == "pending" else "inDoubt"] += 1
     session.flush()
     for job in session.scalars(select(Job).where(Job.state == "pending", Job.target_agent_id == agent_id)):
         if others:

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
 from controlplane.models.tables import Agent, Attempt, Job
-from controlplane.services import fleet, lifecycle
+from controlplane.services import fleet, lifecycle, retries
 from controlplane.services.dispatch import BUILT_IN, Candidate, Waiting, plan
 from controlplane.services.ids import split_wire_job_id, wire_job_id
 from easyalert.protocol import features
@@ -147,7 +147,7 @@ def _pending_for(pool_id: str, agent_ids: list[str]) -> ColumnElement[bool]:
 
 
 def _pending(session: Session, now: float, pool_id: str, polling: list[Candidate]) -> list[Waiting]:
-    query = select(Job.id, Job.category, Job.available_at, Job.target_agent_id).where(
+    query = select(Job.id, Job.category, Job.available_at, Job.target_agent_id, Job.retries).where(
         _pending_for(pool_id, [c.agent_id for c in polling]), Job.expires_at > now
     )
     if polling and all(c.capabilities is not None for c in polling):
@@ -155,7 +155,7 @@ def _pending(session: Session, now: float, pool_id: str, polling: list[Candidate
         able = BUILT_IN.union(*(c.capabilities or () for c in polling))
         query = query.where(Job.category.in_(able))
     rows = session.execute(query.order_by(Job.priority.desc(), Job.id).limit(_BATCH))
-    return [Waiting(*row) for row in rows]
+    return [Waiting(*row[:4], frozenset(retries.had(session, row.id)) if row.retries else frozenset()) for row in rows]
 
 
 def _sendable(session: Session, now: float, job: Job, attempt: Attempt | None) -> dict[str, Any] | None:

@@ -74,6 +74,8 @@ class Waiting:
     category: str
     available_at: float
     target_agent_id: str | None = None
+    had_by: frozenset[str] = frozenset()
+    """Agents that may have run it, and are not given it again."""
 
 
 @dataclass
@@ -123,7 +125,7 @@ def explain(job: Waiting, candidates: list[Candidate], chosen: Candidate | None 
 
 def _eligible(job: Waiting, candidates: list[Candidate]) -> list[Candidate]:
     if job.target_agent_id is None:
-        return candidates
+        return [c for c in candidates if c.agent_id not in job.had_by] if job.had_by else candidates
     return [c for c in candidates if c.agent_id == job.target_agent_id]
 
 
@@ -159,6 +161,8 @@ def _sentence(job: Waiting, eligible: list[Candidate], chosen: Candidate | None)
         return _why_chosen(job, eligible, chosen)
     if not eligible and job.target_agent_id is not None:
         return "The job is for an agent that no longer exists."
+    if not eligible and job.had_by:
+        return "Every agent of the pool has had the job; it waits for another one to join."
     if not eligible:
         return "The pool has no agent yet: create one in it, or send the job to another pool."
     able = [c for c in eligible if c.obstacle(job.category) is None]

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from controlplane.clock import rfc3339
 from controlplane.models.tables import Agent, Attempt, Job
-from controlplane.services import fleet
+from controlplane.services import fleet, retries
 from controlplane.services.dispatch import Waiting, explain
 from controlplane.services.lifecycle import current_attempt, shown_params
 
@@ -30,6 +30,7 @@ def summary(job: Job) -> dict[str, Any]:
         "idempotencyKey": job.idempotency_key,
         "idempotent": job.idempotent,
         "attempt": job.attempt,
+        "retries": job.retries,
         "createdAt": rfc3339(job.created_at),
         "createdBy": job.created_by,
         "expiresAt": rfc3339(job.expires_at),
@@ -136,4 +137,5 @@ def _why(session: Session, job: Job, current: Attempt | None, now: float) -> dic
         target = session.get(Agent, job.target_agent_id)
         pool_id = target.pool_id if target is not None else None
     members = [] if pool_id is None else [c for _, c in fleet.pool_candidates(session, pool_id, {}, now).values()]
-    return explain(Waiting(job.id, job.category, job.available_at, job.target_agent_id), members)
+    had_by = frozenset(retries.had(session, job.id)) if job.retries else frozenset()
+    return explain(Waiting(job.id, job.category, job.available_at, job.target_agent_id, had_by), members)

@@ -153,7 +153,8 @@ def cancel(session: Session, now: float, job_id: str, by: str) -> Job:
         )
     orders.request_cancel(session, job, now, by)
     if not taken:
-        reason = f"Cancelled by {job.cancel_requested_by} before any agent took it."
+        when = "while it waited to be run again; it may have run" if job.retries else "before any agent took it"
+        reason = f"Cancelled by {job.cancel_requested_by} {when}."
         lifecycle.finish(session, job, attempt, "cancelled", now, reason)
     return job
 
@@ -175,7 +176,7 @@ def retry(session: Session, now: float, job_id: str) -> Job:
         agents.get(session, job.target_agent_id)
     job.state, job.state_reason = "pending", "Queued again by an operator."
     job.agent_id = job.finished_at = job.cancel_requested_at = job.cancel_requested_by = None
-    job.available_at = now
+    job.available_at, job.retries = now, 0
     job.expires_at = now + (DEFAULT_MAX_QUEUE_AGE_S if pool is None else pool.max_queue_age_s)
     lifecycle.touch_dispatch(session, job)
     return job

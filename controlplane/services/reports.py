@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from controlplane.models.tables import Attempt, Job
-from controlplane.services import audit, lifecycle
+from controlplane.services import audit, lifecycle, retries
 from controlplane.services.ids import split_wire_job_id
 from controlplane.services.key_auth import AgentIdentity
 from easyalert.protocol import features
@@ -79,16 +79,20 @@ def _find(session: Session, agent: AgentIdentity, result: ResultEnvelope) -> tup
 
 def _too_late(job: Job, attempt: Attempt, now: float) -> str | None:
     """Why a result of this attempt cannot end the job any more, or None."""
+    ended_ago = now - (attempt.ended_at or now)
+    if attempt.number == job.attempt and job.state == "pending" and attempt.end == "in_doubt":
+        # it waits to be run again by another, and need not any more
+        return None if ended_ago <= lifecycle.LATE_RESULT_S else "stale_attempt"
     if attempt.number != job.attempt or job.state == "pending":
         return "stale_attempt"
     if job.state in lifecycle.HELD:
         return None
-    late = job.state == attempt.end == "in_doubt" and now - (attempt.ended_at or now) <= lifecycle.LATE_RESULT_S
+    late = job.state == attempt.end == "in_doubt" and ended_ago <= lifecycle.LATE_RESULT_S
     return None if late else job.state
 
 
 def _finish(session: Session, now: float, job: Job, attempt: Attempt, result: ResultEnvelope) -> None:
-    if job.state == "in_doubt":
+    if job.state in {"in_doubt", "pending"}:
         outcome = result.outcome or "finished"
         audit.record(
             session, now, actor=f"{attempt.agent_name} ({attempt.agent_id})", action=audit.JOB_LATE_RESULT,
@@ -100,6 +104,9 @@ def _finish(session: Session, now: float, job: Job, attempt: Attempt, result: Re
     outcome = result.outcome or "finished"
     state = result.status if outcome == "finished" else outcome
     asked = state == "cancelled" and job.cancel_requested_by is not None
+    unknown = state == "in_doubt" or (state == "error" and result.repeatable is True)
+    if unknown and retries.give_to_another(session, now, job, attempt, state, said=result.repeatable):
+        return
     reason = f"Cancelled by {job.cancel_requested_by} while {attempt.agent_name} had it." if asked else None
     lifecycle.finish(session, job, attempt, state, now, reason)
 

@@ -10,12 +10,16 @@ from sqlalchemy import and_, delete, or_, select
 from sqlalchemy.orm import Session, defer
 
 from controlplane.models.tables import Agent, AgentKey, Attempt, Job, Notification, Pool
-from controlplane.services import lifecycle, reports
+from controlplane.services import lifecycle, reports, retries
 from controlplane.services.changes import changes_of
 from controlplane.services.pools import DEFAULT_LOST_AFTER_S
 from easyalert.protocol.limits import OFFLINE_AFTER_S
 
 NOTIFICATIONS_KEPT_S = 7 * 86_400.0
+_UNREPEATED = (
+    "It may have run on the agent that had it first, and no other took it within the pool's maximum queue age. "
+    "Look at its effect, then settle or retry it."
+)
 
 
 def is_due(session: Session, now: float, up_since: float) -> bool:
@@ -32,7 +36,10 @@ def sweep(session: Session, now: float, up_since: float) -> int:
     changed = 0
     overdue = select(Job).where(Job.state == "pending", Job.expires_at <= now).options(defer(Job.params))
     for job in session.scalars(overdue):
-        lifecycle.finish(session, job, None, "expired", now, "Nobody took it within the pool's maximum queue age.")
+        if job.retries:  # "expired" would claim that nothing has happened
+            lifecycle.finish(session, job, None, "in_doubt", now, _UNREPEATED)
+        else:
+            lifecycle.finish(session, job, None, "expired", now, "Nobody took it within the pool's maximum queue age.")
         changed += 1
     for job, attempt, lost_after, agent in _held(session):
         verdict = _verdict(job, attempt, lost_after, agent, now, up_since)
@@ -42,7 +49,7 @@ def sweep(session: Session, now: float, up_since: float) -> int:
         if verdict == "believe":
             reports.believe_refusal(session, now, job, attempt)
         elif verdict == "in_doubt":
-            lifecycle.finish(session, job, attempt, "in_doubt", now, _doubt_sentence(attempt))
+            retries.end_in_doubt(session, now, job, attempt, _doubt_sentence(attempt))
         else:
             lifecycle.release(session, job, attempt, now, verdict)
     return changed

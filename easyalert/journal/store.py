@@ -186,9 +186,8 @@ class Journal(CancelRequests, ClockSteps):
                 self._end_cancelled(row, State.STARTED, asked_by)
                 return State.CANCELLED
             if deaths >= max_deaths:
-                result = ended_without_result(
-                    row.job_id, "poison", f"{deaths} workers died while running this job; it is not run again"
-                )
+                sentence = f"{deaths} workers died while running this job; it is not run again here"
+                result = ended_without_result(row.job_id, "poison", sentence) | _said(repeatable=run_again)
                 self._end(row.key, State.STARTED, State.DONE, "finished", result, "job")
                 return State.DONE
             if run_again:
@@ -262,18 +261,18 @@ class Journal(CancelRequests, ClockSteps):
 
     # ---- inside -----------------------------------------------------------------------------------------------------
 
-    def _end_in_doubt(self, row: JobRow, source: State) -> None:
+    def _end_in_doubt(self, row: JobRow, source: State, *, repeatable: bool = False) -> None:
         result = ended_without_result(
             row.job_id,
             "in_doubt",
             "the process that ran this job ended before its outcome was recorded; check the target, then settle it",
-        )
+        ) | _said(repeatable=repeatable)
         self._end(row.key, source, State.IN_DOUBT, "in_doubt", result, "agent")
 
     def _end_expired(self, row: JobRow) -> None:
         if row.deaths:
             # it has run before and waited to run again: "expired" would claim that nothing happened
-            self._end_in_doubt(row, State.QUEUED)
+            self._end_in_doubt(row, State.QUEUED, repeatable=True)
             return
         result = ended_without_result(
             row.job_id, "expired", "this agent could not start the job within its start deadline"
@@ -286,3 +285,8 @@ class Journal(CancelRequests, ClockSteps):
             return bool(self._monotonic() > row["start_by_ms"])
         # received before a reboot: the monotonic clock began anew, only the wall clock is left
         return bool(self._wall() > row["start_by_at"])
+
+
+def _said(*, repeatable: bool) -> dict[str, Any]:
+    """For the control plane: this agent gives up, and another one may run the job."""
+    return {"repeatable": True} if repeatable else {}

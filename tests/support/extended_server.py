@@ -11,7 +11,7 @@ from tests.support import base_protocol as judge
 from tests.support.faults import Status
 from tests.support.plain_server import PlainServer, Seen, good
 
-EXTENSION_FIELDS = frozenset({"attempt", "outcome", "fault", "timings"})
+EXTENSION_FIELDS = frozenset({"attempt", "outcome", "fault", "timings", "repeatable"})
 
 
 class ExtendedServer(PlainServer):

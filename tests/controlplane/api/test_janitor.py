@@ -6,7 +6,7 @@ import pytest
 
 from controlplane.api.janitor import HOUSEKEEPING_S, Janitor
 from controlplane.models.tables import Job
-from controlplane.services import retention, sweep
+from controlplane.services import sweep
 from controlplane.services.lifecycle import LEASE_S
 from tests.controlplane.live import LiveService
 from tests.controlplane.world import result
@@ -119,18 +119,3 @@ def test_outputs_are_dropped_after_the_days_of_the_setting(database):
         assert "no longer kept: EASYALERT_CP_OUTPUT_RETENTION_DAYS" in text
     finally:
         service.close()
-
-
-def test_a_tick_drops_one_piece_and_no_more(service, monkeypatch):
-    pieces = []
-    monkeypatch.setattr(retention, "is_due", lambda _s, _before: True)
-    monkeypatch.setattr(retention, "drop_outputs", lambda _s, before: pieces.append(before) or 1)
-
-    async def run():
-        janitor = Janitor(service.runtime)
-        for number in range(1, 4):
-            await janitor.tick()
-            assert pieces[-1:] == [service.clock.now() - 30 * 86_400]
-            assert len(pieces) >= number
-
-    asyncio.run(run())

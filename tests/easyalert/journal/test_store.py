@@ -433,3 +433,24 @@ def test_permits_are_withdrawn_from_what_has_not_started(journal):
     assert journal.start("job_2", WORKER) is None, "started with the permit of another agent"
     journal.acknowledge(["job_2"])
     assert journal.start("job_2", WORKER) is not None
+
+
+# ---- what may run again elsewhere -----------------------------------------------------------------------------------
+
+
+def die(journal, *, run_again):
+    """The worker of job_1 is started and dies."""
+    assert journal.start("job_1", WORKER) is not None
+    return journal.owner_died(journal.get("job_1"), run_again=run_again)
+
+
+def test_poison_of_what_may_be_repeated_says_that_another_agent_may_try(journal):
+    journal.take([new_job()])
+    assert [die(journal, run_again=True) for _ in range(3)] == [State.QUEUED, State.QUEUED, State.DONE]
+    assert journal.get("job_1").result["repeatable"] is True
+
+
+def test_doubt_about_what_may_not_be_repeated_says_nothing_of_the_kind(journal):
+    journal.take([new_job()])
+    assert die(journal, run_again=False) is State.IN_DOUBT
+    assert "repeatable" not in journal.get("job_1").result
