@@ -8,12 +8,17 @@ from typing import Any, NamedTuple
 from tests.model.message import Message
 from tests.model.rules import DEATHS, HAND_OUTS, WORKERS, Rules
 
-OUTBOX = frozenset({"done", "doubt", "poison"})
+OUTBOX = frozenset({"done", "doubt", "poison", "cancelled"})
+STARTED = frozenset({"started", "ending"})
 POWER_CUT = "power cut"
 
 
 class Row(NamedTuple):
-    """A hand-out in the journal. `state`: new (unknown), taken, queued, started, done, doubt, poison."""
+    """A hand-out in the journal.
+
+    `state`: new (unknown), taken, queued, started, ending (started, and marked to be cancelled), requeued (queued again
+    though marked: in wrong variants), done, doubt, poison, cancelled.
+    """
 
     state: str = "new"
     deaths: int = 0
@@ -61,6 +66,16 @@ def told(agent: Agent, message: Message, rules: Rules) -> Agent:
     return agent
 
 
+def ordered(agent: Agent, number: int, rules: Rules) -> Agent:
+    """The agent after it has heard that a hand-out is to be cancelled: `poller.orders`, `Journal.cancel`."""
+    row = agent.rows[number]
+    if row.state in {"taken", "queued"} or (
+        row.state == "done" and not row.answered and not rules.faster_success_stands
+    ):
+        return write(agent, number, "cancel", row._replace(state="cancelled"), rules)
+    return write(agent, number, "cancel", row._replace(state="ending"), rules) if row.state == "started" else agent
+
+
 def wanted(agent: Agent, who: int) -> tuple[Message, ...]:
     """What an agent says until it is answered: `poller.permits` and `poller.reporter`."""
     says = []
@@ -83,7 +98,7 @@ def alone(agent: Agent, rules: Rules) -> Iterator[tuple[str, Agent, Message | No
             # `workers.worker.AgentWorker.pop`: from here the key is in no list of Redis
             popped = agent._replace(queue=_put(agent.queue, number, agent.queue[number] - 1))
             yield f"a worker pops {name}", _busy(popped, Worker("popped", number)), None
-        if row.state == "started" and not any(w.number == number and w.stage != "popped" for w in agent.workers):
+        if row.state in STARTED and not any(w.number == number and w.stage != "popped" for w in agent.workers):
             yield f"the bookkeeper settles {name}, whose worker is gone", _settled(agent, number, rules), None
     for worker in dict.fromkeys(agent.workers):
         yield from _worker_steps(agent, worker, rules)
@@ -93,6 +108,9 @@ def _worker_steps(agent: Agent, worker: Worker, rules: Rules) -> Iterator[tuple[
     """`workers.jobs.JobRunner.run`: fence, effect, record; and the same in wrong order."""
     number, idle = worker.number, _idle(agent, worker)
     row, name = agent.rows[number], f"hand-out {worker.number + 1}"
+    if row.state == "ending" and worker.stage == "fenced":  # `workers.jobs`, `workers.pool`
+        ended = write(idle, number, "finish", row._replace(state="cancelled"), rules)
+        yield f"a worker ends {name}, which is to be cancelled", ended, None
     match worker.stage:
         case "popped" if not (_startable(row, rules) or (not rules.fence and row.state != "new")):
             yield f"a worker finds {name} {row.state} and drops it", idle, None
@@ -117,7 +135,7 @@ def _worker_steps(agent: Agent, worker: Worker, rules: Rules) -> Iterator[tuple[
 
 
 def _startable(row: Row, rules: Rules) -> bool:
-    return row.state == "queued" or (row.state == "taken" and not rules.waits_for_permit)
+    return row.state in {"queued", "requeued"} or (row.state == "taken" and not rules.waits_for_permit)
 
 
 def _fenced(agent: Agent, number: int, rules: Rules) -> Agent:
@@ -136,13 +154,15 @@ def _began(agent: Agent, *, over: bool) -> Agent:
 def _finished(agent: Agent, number: int, rules: Rules) -> Agent:
     """`Journal.finish`."""
     row = agent.rows[number]
-    return write(agent, number, "finish", row._replace(state="done"), rules) if row.state == "started" else agent
+    return write(agent, number, "finish", row._replace(state="done"), rules) if row.state in STARTED else agent
 
 
 def _settled(agent: Agent, number: int, rules: Rules) -> Agent:
     """`Journal.owner_died`."""
-    deaths = agent.rows[number].deaths + 1
+    deaths, marked = agent.rows[number].deaths + 1, agent.rows[number].state == "ending"
     state = "doubt" if not rules.idempotent else "poison" if deaths >= DEATHS else "queued"
+    if marked:
+        state = "cancelled" if rules.cancelled_is_not_repeated else state.replace("queued", "requeued")
     return write(agent, number, "settle", Row(state, deaths), rules)
 
 

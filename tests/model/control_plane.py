@@ -8,7 +8,8 @@ from typing import NamedTuple
 from tests.model.message import Message
 from tests.model.rules import HAND_OUTS, Rules
 
-RECORDED_AS = {"done": "success", "doubt": "in_doubt", "poison": "error"}
+RECORDED_AS = {"done": "success", "doubt": "in_doubt", "poison": "error", "cancelled": "cancelled"}
+NOBODY = -1
 
 
 class Plane(NamedTuple):
@@ -19,7 +20,11 @@ class Plane(NamedTuple):
     """Of the last hand-out; 0 before the first."""
     holder: int = 0
     silent: bool = False
-    """In doubt for silence: a late result replaces it."""
+    """Unknown for silence, in doubt or waiting for another agent: a late result ends that."""
+    asked: bool = False
+    """Somebody wants the acknowledged job cancelled; its agent is told until there is a result."""
+    tried: int = NOBODY
+    """Who had it and may have run it, when it was given to another one."""
     results: int = 0
     """How often a result was recorded."""
     undone: tuple[Plane, ...] = ()
@@ -28,7 +33,8 @@ class Plane(NamedTuple):
 
 def handed_out(plane: Plane, who: int, rules: Rules) -> Plane:
     """`controlplane.services.claims.hand_out`: a new attempt."""
-    return committed(plane, "hand out" in rules.lazy, state="dispatched", number=plane.number + 1, holder=who)
+    lazy = "hand out" in rules.lazy
+    return committed(plane, lazy, state="dispatched", number=plane.number + 1, holder=who, silent=False)
 
 
 def heard(plane: Plane, message: Message, rules: Rules) -> tuple[Plane, Message]:
@@ -56,8 +62,22 @@ def _recorded(plane: Plane, message: Message, rules: Rules) -> tuple[Plane, Mess
     counts = plane.state in {"dispatched", "accepted"} or plane.silent or not rules.first_result_stands
     if not counts or not _is_current(plane, message, rules):
         return plane, receipt
+    if message.result in {"doubt", "poison"} and not plane.silent and _goes_on(plane, rules):
+        return committed(plane, lazy=False, state="pending", tried=plane.holder), receipt
     final, times = RECORDED_AS[message.result], min(2, plane.results + 1)
     return committed(plane, "result" in rules.lazy, state=final, silent=False, results=times), receipt
+
+
+def _goes_on(plane: Plane, rules: Rules) -> bool:
+    """`controlplane.services.retries.give_to_another`."""
+    may_repeat = rules.idempotent or not rules.repeats_only_idempotent
+    wanted = not plane.asked or not rules.cancelled_is_not_repeated
+    return rules.tries_another_agent and may_repeat and wanted and plane.number < HAND_OUTS and plane.tried == NOBODY
+
+
+def eligible(plane: Plane) -> tuple[int, ...]:
+    """Who may be given it."""
+    return tuple(who for who in (0, 1) if who != plane.tried)
 
 
 def _is_current(plane: Plane, message: Message, rules: Rules) -> bool:
@@ -68,12 +88,18 @@ def timers(plane: Plane, rules: Rules) -> Iterator[tuple[str, Plane]]:
     """`controlplane.services.sweep`, the heartbeat `offline`, and `services.jobs.cancel`: each counts as a fault."""
     if plane.state == "dispatched" and plane.number < HAND_OUTS:
         yield "the lease runs out", committed(plane, lazy=False, state="pending")
-    if plane.state == "accepted" and not rules.reassigns_silent:
+    if plane.state == "accepted" and _goes_on(plane, rules):
+        lost = committed(plane, lazy=False, state="pending", tried=plane.holder, silent=True)
+        yield "its agent is not heard of, and another one gets it", lost
+    elif plane.state == "accepted" and not rules.reassigns_silent:
         yield "its agent is not heard of", committed(plane, lazy=False, state="in_doubt", silent=True)
     if plane.state == "accepted" and rules.reassigns_silent and plane.number < HAND_OUTS:
         yield "its agent is not heard of", committed(plane, lazy=False, state="pending")
     if plane.state in {"pending", "dispatched"}:
-        yield "an operator cancels", committed(plane, lazy=False, state="cancelled")
+        yield "an operator cancels", committed(plane, lazy=False, state="cancelled", silent=False)
+    if plane.state == "accepted" and rules.cancels and not plane.asked:
+        change = {"asked": True} if rules.cancel_waits_for_result else {"state": "cancelled"}
+        yield "an operator cancels what its agent has", committed(plane, lazy=False, **change)
 
 
 def power_cuts(plane: Plane) -> tuple[Plane, ...]:

@@ -24,6 +24,9 @@ class State(NamedTuple):
     net: frozenset[Message] = NOTHING
 
 
+START = State()
+
+
 class Protocol:
     """Each step as (what happens, how many faults that is, the next state)."""
 
@@ -34,12 +37,15 @@ class Protocol:
         self._failures = cache(lambda agent: tuple(at_agent.failures(agent)))
         self._wanted = cache(at_agent.wanted)
         self._told = cache(lambda agent, message: at_agent.told(agent, message, rules))
+        self._ordered = cache(lambda agent, number: at_agent.ordered(agent, number, rules))
         self._heard = cache(lambda plane, message: control_plane.heard(plane, message, rules))
         self._timers = cache(lambda plane: tuple(control_plane.timers(plane, rules)))
 
     def steps(self, state: State, *, faults: bool) -> Iterator[tuple[str, int, State]]:
         """Every step that is possible in `state`; without `faults`, those that happen by themselves."""
         yield from self._hand_outs(state)
+        if state.plane.asked:
+            yield from self._orders(state)
         for who in (0, 1):
             for label, after, said in self._alone(state.agents[who]):
                 net = state.net if said is None else state.net | {said._replace(agent=who)}
@@ -67,7 +73,9 @@ class Protocol:
         """The answer to an agent's poll: `controlplane.services.claims.hand_out`."""
         plane, agents = state.plane, state.agents
         if plane.state == "pending" and plane.number < HAND_OUTS:
-            for who in (0,) if agents[0] == agents[1] else (0, 1):
+            whom = control_plane.eligible(plane)
+            # as long as nothing has happened, the two are one another's mirror image
+            for who in whom[:1] if state == START else whom:
                 claimed = control_plane.handed_out(plane, who, self.rules)
                 offer = Message("offer", who, plane.number if self.rules.tells_claims_apart else 0)
                 yield f"control plane: hands out to {'AB'[who]}", 0, State(claimed, agents, state.net | {offer})
@@ -76,6 +84,17 @@ class Protocol:
             offer = Message("offer", plane.holder, plane.number - 1 if self.rules.tells_claims_apart else 0)
             if agents[plane.holder].rows[offer.number].state == "new" and offer not in state.net:
                 yield "control plane: offers again", 0, State(plane, agents, state.net | {offer})
+
+    def _orders(self, state: State) -> Iterator[tuple[str, int, State]]:
+        """An order to cancel is repeated until there is a result, and may be as late as it likes: the agent hears it
+        sooner or later, or has ended the job before.
+        """
+        plane = state.plane
+        agent = state.agents[plane.holder]
+        after = self._ordered(agent, plane.number - 1 if self.rules.tells_claims_apart else 0)
+        if after != agent:
+            label = f"{'AB'[plane.holder]}: hears that it is to be cancelled"
+            yield label, 0, self._next(_with(state, plane.holder, after), state.net)
 
     def _deliveries(self, state: State, message: Message, *, faults: bool) -> Iterator[tuple[str, int, State]]:
         rest = state.net - {message}

@@ -43,5 +43,17 @@ class Rules:
     """False: a hand-out has no attempt number and no holder; whoever names the job speaks for it."""
     skips_forgotten_numbers: bool = True
     """False: the number of a hand-out that a power cut has undone is given again though an agent has named it."""
+    cancels: bool = False
+    """Operators cancel running jobs, too."""
+    cancel_waits_for_result: bool = True
+    """False: an acknowledged job is over when somebody asks to cancel it, and not when its agent says so."""
+    faster_success_stands: bool = True
+    """False: an order to cancel overwrites a success that is in the journal already."""
+    cancelled_is_not_repeated: bool = True
+    """False: what is to be cancelled is run again, by its agent or by another, because it may be repeated."""
+    tries_another_agent: bool = True
+    """What may be repeated and is lost, or given up, on one agent goes to another one."""
+    repeats_only_idempotent: bool = True
+    """False: so does what may not be repeated."""
     first_result_stands: bool = True
     """False: a result is recorded even where one stands already."""

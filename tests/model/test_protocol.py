@@ -20,16 +20,25 @@ def _no_garbage_collection():
 
 
 @pytest.mark.timeout(110)
-@pytest.mark.parametrize(("idempotent", "faults"), [(False, 6), (True, 5)])
-def test_every_promise_is_kept(idempotent, faults):
-    verdict = check(Rules(idempotent=idempotent), faults)
+@pytest.mark.parametrize(
+    ("rules", "faults", "states"),
+    [
+        (Rules(), 6, 200_000),
+        (Rules(idempotent=True), 4, 200_000),
+        (Rules(cancels=True), 4, 80_000),
+        (Rules(cancels=True, idempotent=True), 3, 60_000),
+    ],
+)
+def test_every_promise_is_kept(rules, faults, states):
+    verdict = check(rules, faults)
     assert verdict.broken is None, str(verdict)
-    assert verdict.states > 100_000, "the faults reach everything they should"
+    assert verdict.states > states, "the faults reach everything they should"
 
 
+@pytest.mark.parametrize("cancels", [False, True])
 @pytest.mark.parametrize("idempotent", [False, True])
-def test_once_faults_stop_everything_comes_to_rest(idempotent):
-    assert not runs_in_circles(Rules(idempotent=idempotent), 3)
+def test_once_faults_stop_everything_comes_to_rest(idempotent, cancels):
+    assert not runs_in_circles(Rules(idempotent=idempotent, cancels=cancels), 2)
 
 
 @pytest.mark.parametrize("name", WRONG)

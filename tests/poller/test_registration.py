@@ -241,3 +241,14 @@ def test_a_plain_server_gets_no_header_it_does_not_know(drive, plain_server):
     drive(plain_server, scenario)
     for seen in (*plain_server.of("register"), *plain_server.of("poll")):
         assert "x-agent-instance" not in seen.headers
+
+
+def test_what_may_run_twice_is_told(drive, plain_server):
+    async def scenario(rig):
+        rig.journal.leave_note("repeatable", ["connection.test"])
+        rig.journal.leave_note("capabilities", ["http"])
+        rig.start(registrar(rig))
+        await rig.until(rig.session.ready.is_set)
+
+    drive(plain_server, scenario)
+    assert registrations(plain_server)[0]["repeatable"] == ["connection.test"]

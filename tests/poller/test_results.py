@@ -71,3 +71,9 @@ def test_deep_nesting_does_not_stop_it(journal):
     for _ in range(500):
         deep = [deep]
     assert sent(ended(journal, result("job_1", output=deep)), receipts=False)["jobId"] == "job_1"
+
+
+def test_that_another_agent_may_run_it_is_told_where_receipts_are_spoken_and_nowhere_else(journal):
+    row = ended(journal, result("job_1", status="error", repeatable=True), attempt=2)
+    assert sent(row, receipts=True)["repeatable"] is True
+    assert set(sent(row, receipts=False)) == BASE

@@ -14,7 +14,7 @@ from easyalert.runtime import ProcessIdentity, boot_id, this_process
 from tests.workers.chain import Chain
 from tests.workers.oddities import foreign
 from workers import trees
-from workers.bookkeeper import CAPABILITIES_NOTE, Bookkeeper
+from workers.bookkeeper import CAPABILITIES_NOTE, REPEATABLE_NOTE, Bookkeeper
 from workers.registry import Registry
 from workers.toolbox import pack
 from workers.worker import AgentWorker, worker_name
@@ -56,6 +56,8 @@ def started(chain, journal, action="odd.raise", params=None, owner=DEAD, **field
 def test_the_first_thing_it_does_is_to_say_what_the_agent_can(bookkeeper, journal):
     bookkeeper.open_books()
     assert {"odd", "script"} <= set(journal.note(CAPABILITIES_NOTE))
+    assert {"connection.test", "system.storeCredential"} <= set(journal.note(REPEATABLE_NOTE))
+    assert not any(action.startswith("script.") for action in journal.note(REPEATABLE_NOTE))
 
 
 def test_what_an_earlier_pool_has_left_is_settled_and_swept(bookkeeper, chain, journal, tools):
