@@ -374,3 +374,32 @@ def test_without_the_feature_a_pause_is_not_told(make_home):
             assert "paused" not in client.sent[-1]
 
         live(home, scenario, client)
+
+
+def test_it_names_itself_as_the_poller_has_registered(make_home, plain_server):
+    home = make_home(plain_server.url)
+    with home.journal() as journal:
+        journal.leave_note("registration", {**REGISTRATION, "instance": "0123456789abcdef.0123"})
+
+    async def scenario(_stop):
+        while not plain_server.of("heartbeat"):
+            await asyncio.sleep(0.01)
+
+    live(home, scenario)
+    assert {seen.headers.get("x-agent-instance") for seen in plain_server.of("heartbeat")} == {"0123456789abcdef.0123"}
+
+
+def test_that_another_one_holds_the_key_is_noted_and_logged_once(make_home, plain_server, caplog):
+    home = make_home(plain_server.url)
+    plain_server.always("heartbeat", Status(409, body=b'{"code":"key_in_use","error":"held by host edge-1"}'))
+    with home.journal() as journal:
+        journal.leave_note("registration", REGISTRATION)
+
+    async def scenario(_stop):
+        while len(plain_server.of("heartbeat")) < 3:
+            await asyncio.sleep(0.01)
+
+    live(home, scenario, interval=0.05)
+    with home.journal() as journal:
+        assert journal.note("heartbeat")["lastError"] == "held by host edge-1"
+    assert len([r for r in caplog.records if "a heartbeat failed: held by host edge-1" in r.getMessage()]) == 1
