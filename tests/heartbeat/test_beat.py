@@ -382,8 +382,7 @@ def test_it_names_itself_as_the_poller_has_registered(make_home, plain_server):
         journal.leave_note("registration", {**REGISTRATION, "instance": "0123456789abcdef.0123"})
 
     async def scenario(_stop):
-        while not plain_server.of("heartbeat"):
-            await asyncio.sleep(0.01)
+        await until(lambda: plain_server.of("heartbeat"))
 
     live(home, scenario)
     assert {seen.headers.get("x-agent-instance") for seen in plain_server.of("heartbeat")} == {"0123456789abcdef.0123"}
@@ -396,8 +395,7 @@ def test_that_another_one_holds_the_key_is_noted_and_logged_once(make_home, plai
         journal.leave_note("registration", REGISTRATION)
 
     async def scenario(_stop):
-        while len(plain_server.of("heartbeat")) < 3:
-            await asyncio.sleep(0.01)
+        await until(lambda: len(plain_server.of("heartbeat")) >= 3)
 
     live(home, scenario, interval=0.05)
     with home.journal() as journal:
