@@ -1,7 +1,7 @@
 """instances, retries at the pool, retention of output, audit
 
-Revision ID: 0004
-Revises: 0003
+Revision ID: 0005
+Revises: 0004
 Create Date: 2026-11-25 01:30:00
 """
 
@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from alembic import op
 
 
-revision: str = '0004'
-down_revision: str | None = '0003'
+revision: str = '0005'
+down_revision: str | None = '0004'
 branch_labels: tuple[str, ...] | None = None
 depends_on: tuple[str, ...] | None = None
 
