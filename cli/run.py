@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from cli.preflight import Ready, check
+from easyalert.cgroups import step_aside
 from easyalert.errors import ConfigurationError
 from easyalert.hardening import SUPERVISOR_PID_VARIABLE
 from easyalert.logs import configure_logging
@@ -28,6 +29,7 @@ def main(_options: argparse.Namespace) -> NoReturn:
     refuse_foreign_packages()
     harden()
     ready = check(settings)
+    step_aside()
     configuration = find_configuration()
     sys.stdout.flush()
     sys.stderr.flush()

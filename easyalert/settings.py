@@ -101,6 +101,11 @@ class AgentSettings(BaseSettings):
         le=25,
         description="Longest wait of one long poll, where the server offers it; 0: off.",
     )
+    script_max_processes: int = Field(
+        default=512,
+        ge=0,
+        description="Processes and threads a job's programs may have at once on this host; 0: no limit.",
+    )
     min_free_disk_mb: int = Field(
         default=256, ge=0, description="Below this much free disk (or 5 % of it) the agent takes no new jobs."
     )

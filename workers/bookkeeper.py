@@ -13,6 +13,7 @@ import select
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import Any, Final, NoReturn
 from redis.exceptions import ConnectionError, RedisError, TimeoutError  # noqa: A004 - redis's own, as it names them
 
 from easyalert import wakeup
+from easyalert.cgroups import Place
 from easyalert.errors import JournalDamaged, JournalError, QueueError
 from easyalert.journal import JobRow, Journal, State
 from easyalert.queues import agent_queue, enqueue
@@ -42,6 +44,8 @@ CAPABILITIES_NOTE: Final = "capabilities"
 """Journal note with the kinds of actions this agent has; the poller registers with it."""
 REPEATABLE_NOTE: Final = "repeatable"
 """Actions that may run twice whatever their parameters, as far as is known without loading more; written first."""
+CONFINEMENT_NOTE: Final = "confinement"
+"""Journal note `{"sentence", "folder"}`: how jobs' processes are kept together, and where their groups are (null: none)."""
 _STALE_TEMPORARY: Final = "easyalert_*"
 """Then the pid of the worker, see `Context.temporary_prefix`."""
 
@@ -107,13 +111,26 @@ class Bookkeeper:
         """Say what this agent can do, settle what an earlier pool has left, and sweep up after it."""
         self._journal.leave_note(REPEATABLE_NOTE, self._tools.repeatable())
         self._journal.leave_note(CAPABILITIES_NOTE, self._tools.registry.kinds())
+        swept = self._end_earlier_groups()
         self._recover()
-        swept = trees.kill_all(lambda: trees.marked(f"@{self._tools.agent}"))
+        swept += trees.kill_all(lambda: trees.marked(f"@{self._tools.agent}"), by_birth=False)
         if swept:
             log.warning("killed %d processes that jobs of an earlier run had left", swept)
         self._remove_files()
         self._for_redis.append(self._bury_strangers)
         self._tell_redis()
+
+    def _end_earlier_groups(self) -> int:
+        """Those of an earlier pool, also where another session or unit had started it."""
+        ours = self._tools.confinement
+        earlier = self._journal.note(CONFINEMENT_NOTE)
+        count = ours.end_others(set())
+        folder = earlier.get("folder") if isinstance(earlier, dict) else None
+        if folder and (ours.place is None or str(ours.place.folder) != folder):
+            count += replace(ours, place=Place(Path(folder), limits=False)).end_others(set())
+        here = None if ours.place is None else str(ours.place.folder)
+        self._journal.leave_note(CONFINEMENT_NOTE, {"sentence": ours.sentence, "folder": here})
+        return count
 
     # ---- while the pool runs ----------------------------------------------------------------------------------------
 
@@ -176,6 +193,7 @@ class Bookkeeper:
             elif _parent_of(owner.pid) != self._pool_pid and owner.alive():
                 # a worker that has outlived its pool: nobody keeps its deadline, nobody counts it
                 log.warning("killing worker %d, which an earlier pool has left behind", owner.pid)
+                self._tools.confinement.end_of(owner.pid, owner.start_ticks)
                 trees.kill_all(partial(_family, owner))
                 self._settle(row)
 
@@ -188,7 +206,10 @@ class Bookkeeper:
 
     def _settle(self, row: JobRow) -> None:
         """The owner is gone. First its processes, then the row: what is queued again must not meet the old run."""
-        hunted = trees.kill_all(lambda: trees.marked(trees.job_mark(row.key, self._tools.agent)))
+        owner = row.owner
+        hunted = 0 if owner is None else self._tools.confinement.end_of(owner.pid, owner.start_ticks)
+        mark = trees.job_mark(row.key, self._tools.agent)
+        hunted += trees.kill_all(lambda: trees.marked(mark), by_birth=False)
         if hunted:
             log.warning("job %s: killed %d processes of its dead worker", row.job_id, hunted)
         state = self._journal.owner_died(row, run_again=self._tools.may_repeat(row))

@@ -21,7 +21,7 @@ from easyalert.hardening import become_subreaper, die_with_parent
 from easyalert.journal import JobRow, Journal
 from easyalert.queues import AgentJob, agent_queue
 from easyalert.runtime import EXIT_FAILURE, EXIT_OK, this_process
-from workers import jobs, trees
+from workers import confinement, jobs
 from workers.jobs import Ended, JobRunner
 from workers.lifeline import Lifeline
 from workers.toolbox import Toolbox
@@ -39,6 +39,7 @@ def child_main(tools: Toolbox, slot: int, lifeline: Lifeline) -> NoReturn:
     code = EXIT_FAILURE
     try:
         begin_after_fork()
+        tools.confinement.enter()
         _Child(tools, lifeline, slot).serve()
         code = EXIT_OK
     except JournalError:
@@ -80,8 +81,8 @@ def _not_mine(*_: object) -> None:
 
 def _orphaned(*_: object) -> None:
     """The parent is gone: nobody keeps the cap or the deadlines any more. Take the job's processes along."""
-    me = os.getpid()
-    trees.kill_all(lambda: trees.descendants(me))
+    confinement.mine().end()
+    confinement.mine().leave()
     os._exit(EXIT_FAILURE)
 
 

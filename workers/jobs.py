@@ -19,7 +19,7 @@ from easyalert.logs import hidden_in_logs
 from easyalert.redact import Redactor
 from easyalert.runtime import ProcessIdentity
 from easyalert.spool import JobOfSpool
-from workers import trees
+from workers import confinement, trees
 from workers.live import LiveOutput
 from workers.registry import split_action
 from workers.sdk import Context, ExecutorResult, envelope
@@ -160,8 +160,7 @@ class JobRunner:
     def _sweep(self, row: JobRow) -> None:
         """Nothing a job has started outlives it."""
         if trees.reap():
-            left = trees.kill_all(lambda: trees.descendants(self._owner.pid))
-            trees.reap()
+            left = confinement.mine().end()
             if left:
                 log.warning("job %s left %d processes behind; they were killed", row.job_id, left)
 

@@ -239,7 +239,7 @@ class Pool:
         with contextlib.suppress(EOFError):
             self._listen(worker)  # what it said last
         code = os.waitstatus_to_exitcode(status)
-        self._let_die(worker, grace_s=0.0)
+        self._let_die(worker)
         if code != 0:
             how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
             log.warning("worker %s died (%s)%s", worker.name, how, f" during job {worker.key}" if worker.key else "")
@@ -250,13 +250,14 @@ class Pool:
         if code != 0 or worker.key is not None:
             self._tell("died", name=worker.name, key=worker.key)
 
-    def _let_die(self, worker: Forked, *, grace_s: float) -> None:
+    def _let_die(self, worker: Forked) -> None:
         """Forget a reaped worker and end all it has left."""
         with contextlib.suppress(KeyError, ValueError):
             self._watch.unregister(worker.lifeline)
         worker.lifeline.close()
         del self._workers[worker.pid]
-        trees.end_all(self._orphans, grace_s=grace_s) if grace_s else trees.kill_all(self._orphans)
+        self._tools.confinement.end_of(worker.pid)
+        trees.kill_all(self._orphans)
 
     def _orphans(self) -> set[trees.Member]:
         known = [*self._workers, *([self._bookkeeper.pid] if self._bookkeeper else [])]
@@ -277,7 +278,7 @@ class Pool:
             what = "cancellation" if worker.cancel_until is not None else "deadline"
             log.warning("worker %s does not react to its job's %s and is killed", worker.name, what)
             self._kill(worker)
-            self._let_die(worker, grace_s=0.0)
+            self._let_die(worker)
             if worker.cancel_until is not None:  # the row says that it was to be cancelled
                 self._tell("died", name=worker.name, key=worker.key)
             else:
@@ -368,7 +369,12 @@ class Pool:
         log.info("%s: stopping; %d running jobs have %d seconds", reason, running, grace_s)
 
     def _cut_off(self) -> None:
-        for worker in list(self._workers.values()):
+        workers = list(self._workers.values())
+        for worker in workers:
             self._kill(worker)
-            self._let_die(worker, grace_s=_TERM_GRACE_S)
+        if os.getppid() == self._launcher:
+            # one grace for all of them: five jobs that ignore SIGTERM must not take five
+            trees.ask_all(self._orphans, grace_s=_TERM_GRACE_S)
+        for worker in workers:
+            self._let_die(worker)
             self._tell("died", name=worker.name, key=worker.key)

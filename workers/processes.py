@@ -20,8 +20,9 @@ from typing import IO, Final, Literal
 
 from easyalert.errors import AgentFault
 from easyalert.redact import StreamRedactor
-from workers import trees
-from workers.sdk.context import Context, Live, Stopped
+from workers import confinement, trees
+from workers.sdk.context import Context, Live
+from workers.sdk.context import Stopped as AskedToStop
 from workers.sdk.output import BoundedOutput, command_output
 
 TERM_GRACE_S: Final = 1.0
@@ -31,6 +32,8 @@ _LINGER_S: Final = 0.1
 _LOOK_S: Final = 0.25
 """How often a running program's job is asked whether it was cancelled, where nothing wakes it for that."""
 _CHUNK: Final = 65_536
+Stopped = AskedToStop | Literal["overgrown"]
+"""Why a program was ended by us; `overgrown`: it had more processes than the agent's settings allow."""
 
 
 @dataclass
@@ -78,39 +81,33 @@ def run_process(
             if pipe is not None:
                 pipe.close()
         if process.poll() is None:  # only when something above failed: never leave it running
-            _kill_everything()
+            confinement.mine().end()
             process.wait()
     if alone and end.stopped is None and trees.reap():
-        end.stragglers = _kill_everything()
+        end.stragglers = confinement.mine().end()
     return end
 
 
 def _spawn(ctx: Context, argv: Sequence[str], env: Mapping[str, str], cwd: Path | None) -> subprocess.Popen[bytes]:
     try:
-        return subprocess.Popen(
-            list(argv),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            bufsize=0,
-            env={**env, trees.MARK_VARIABLE: ctx.mark},
-            cwd=cwd,
-            start_new_session=True,
-            umask=0o022,  # the agent's own 077 would surprise whoever reads what a script writes
-        )
+        with confinement.mine().starting():
+            return subprocess.Popen(
+                list(argv),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                env={**env, trees.MARK_VARIABLE: ctx.mark},
+                cwd=cwd,
+                start_new_session=True,
+                umask=0o022,  # the agent's own 077 would surprise whoever reads what a script writes
+            )
     except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
         raise AgentFault(
             f"this agent cannot run '{argv[0]}' ({error.strerror}); install it or correct the agent's PATH"
         ) from None
     except OSError as error:
         raise AgentFault(f"this agent cannot start another process ({error.strerror})") from None
-
-
-def _kill_everything() -> int:
-    me = os.getpid()
-    count = trees.kill_all(lambda: trees.descendants(me))
-    trees.reap()
-    return count
 
 
 @dataclass
@@ -142,6 +139,7 @@ class _Conversation:
         self._end = end
         self._until: float | None = None
         """Once set: when to leave, whatever is still open."""
+        self._count_at = time.monotonic() + _LOOK_S
         self._watch = selectors.DefaultSelector()
         self._streams: dict[int, _Stream] = {}
         self._add("stdout", process.stdout, end.stdout)
@@ -186,7 +184,7 @@ class _Conversation:
             elif time.monotonic() >= self._until or (self._end.stopped and not running and not trees.reap()):
                 break
         if self._end.stopped:
-            _kill_everything()
+            confinement.mine().end()
             self._drain()
 
     def _in_grace(self) -> bool:
@@ -205,6 +203,11 @@ class _Conversation:
         if self._end.stopped:
             self._end_after(self._ctx.cancel_grace_s if self._end.stopped == "cancelled" else TERM_GRACE_S)
             trees.terminate(trees.descendants(os.getpid()))
+        elif (now := time.monotonic()) >= self._count_at:
+            self._count_at = now + _LOOK_S
+            if confinement.mine().overgrown():
+                self._end.stopped = "overgrown"
+                self._end_after(0.0)  # what grows like that is asked nothing
 
     def _end_after(self, seconds: float) -> None:
         self._until = time.monotonic() + seconds

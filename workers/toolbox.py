@@ -31,6 +31,7 @@ from easyalert.redact import Redactor
 from easyalert.sealing import PrivateKey, load_private_key, seal_info
 from easyalert.settings import AgentSettings
 from vault import Vault, VaultKey
+from workers.confinement import Confinement, find_confinement
 from workers.registry import Registry
 from workers.special import SPECIAL_ACTIONS
 
@@ -54,6 +55,7 @@ class Toolbox:
     """Digest of the state directory; part of every job's mark."""
     redis: Redis
     """Never used by the parent, so without a connection: each process makes its own."""
+    confinement: Confinement
 
     def open_params(self, row: JobRow) -> dict[str, Any]:
         """Unseal a job's parameters. Raises AgentFault, or JobError when they are too large or no object."""
@@ -131,6 +133,7 @@ def pack(settings: AgentSettings) -> Toolbox:
             registry.executor(kind)
         except EasyAlertError:
             log.exception("starting without the %s executor", kind)
+    agent = hashlib.sha256(str(settings.state_dir).encode()).hexdigest()[:16]
     tools = Toolbox(
         settings=settings,
         private_key=private_key,
@@ -141,8 +144,9 @@ def pack(settings: AgentSettings) -> Toolbox:
             allowed_networks=settings.http_allowed_networks,
             exempt_origins=frozenset({f"{control_plane.scheme}://{control_plane.netloc}"}),
         ),
-        agent=hashlib.sha256(str(settings.state_dir).encode()).hexdigest()[:16],
+        agent=agent,
         redis=connect(settings, glance=True),
+        confinement=find_confinement(agent, settings.script_max_processes),
     )
     _rehearse(tools)
     return tools

@@ -12,11 +12,12 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from easyalert.runtime import start_ticks
+from easyalert.runtime import before_everybody, start_ticks
 
 MARK_VARIABLE: Final = "EASYALERT_JOB"
 _PAUSE_FIRST_S: Final = 0.002
@@ -68,39 +69,39 @@ def terminate(members: Iterable[Member]) -> int:
     return sum(_send(member, signal.SIGTERM) for member in members)
 
 
-def kill_all(find: Callable[[], set[Member]], *, give_up_s: float = 3.0) -> int:
+def kill_all(find: Callable[[], set[Member]], *, give_up_s: float = 3.0, by_birth: bool = True) -> int:
     """SIGKILL what `find` finds until it finds nothing, at most for `give_up_s`. Returns how many processes that were.
 
-    Everything is stopped before anything is killed, so that what forks while it is listed does not get away. Processes
-    that double faster than they can be listed are beyond this; a limit on processes (cgroup) is the answer to those.
+    Everything is stopped before anything is killed, so that what forks while it is listed does not get away. Whole
+    process groups are signalled where they are the tree's alone, which no fork inside of them escapes. `by_birth`: all
+    that is found descends from the caller, so that every session but the caller's own was made by one of them.
+    Processes that fork faster than they can be listed and each make a session are beyond this: see `confinement`.
     """
     killed: set[Member] = set()
     pause, give_up = _PAUSE_FIRST_S, time.monotonic() + give_up_s
-    while members := find():
-        frozen: set[Member] = set()
-        while (new := members - frozen) and time.monotonic() < give_up:
-            for member in new:
-                _send(member, signal.SIGSTOP)
-            frozen |= new
-            members = find()
-        for member in frozen:
-            _send(member, signal.SIGKILL)
-        killed |= frozen
-        if time.monotonic() > give_up:
-            break
-        time.sleep(pause)
-        pause = min(pause * 2, _PAUSE_CAP_S)
+    with before_everybody():
+        while members := find():
+            frozen: set[Member] = set()
+            while (new := members - frozen) and time.monotonic() < give_up:
+                _send_all(new, signal.SIGSTOP, members, by_birth=by_birth)
+                frozen |= new
+                members = find()
+            _send_all(frozen, signal.SIGKILL, members | frozen, by_birth=by_birth)
+            killed |= frozen
+            if time.monotonic() > give_up:
+                break
+            time.sleep(pause)
+            pause = min(pause * 2, _PAUSE_CAP_S)
     return len(killed)
 
 
-def end_all(find: Callable[[], set[Member]], *, grace_s: float) -> int:
-    """SIGTERM, up to `grace_s` seconds to obey, then `kill_all`. Returns how many processes there were at first."""
+def ask_all(find: Callable[[], set[Member]], *, grace_s: float) -> int:
+    """SIGTERM, then up to `grace_s` seconds to obey. Returns how many processes there were at first."""
     there = terminate(find())
     pause, until = _PAUSE_FIRST_S, time.monotonic() + grace_s
     while there and time.monotonic() < until and find():
         time.sleep(pause)
         pause = min(pause * 2, _PAUSE_CAP_S)
-    kill_all(find)
     return there
 
 
@@ -117,21 +118,79 @@ def reap() -> bool:
         return False
 
 
+def _send_all(members: Iterable[Member], number: signal.Signals, tree: set[Member], *, by_birth: bool) -> None:
+    """Signal each, and the whole process groups of those that are in a session of the tree's own."""
+    own = os.getsid(0)
+    pids = {member.pid for member in tree}
+    ours: dict[int, bool] = {own: False}
+    done: set[int] = set()
+    for member in members:
+        with _held(member) as handle:
+            if handle is None:
+                continue
+            place = _place(member.pid)
+            if place is not None and place.group not in done:
+                if place.session not in ours:
+                    ours[place.session] = by_birth or _wholly(place.session, pids)
+                if ours[place.session] and _signal(partial(signal.pidfd_send_signal, handle, signal.SIGSTOP)):
+                    # it is alive and held, so that its group's number cannot mean another group
+                    done.add(place.group)
+                    _signal(partial(os.killpg, place.group, number))
+            _signal(partial(signal.pidfd_send_signal, handle, number))
+
+
 def _send(member: Member, number: signal.Signals) -> bool:
+    with _held(member) as handle:
+        return handle is not None and _signal(partial(signal.pidfd_send_signal, handle, number))
+
+
+@contextlib.contextmanager
+def _held(member: Member) -> Iterator[int | None]:
+    """A handle of exactly this process; None when it is gone."""
     try:
         handle = os.pidfd_open(member.pid)
     except OSError:
-        return False
+        yield None
+        return
     try:
         # from here on the handle means one process; compare that it is the one that was listed
-        if start_ticks(member.pid) != member.ticks:
-            return False
-        signal.pidfd_send_signal(handle, number)
-    except OSError:  # ended meanwhile, or a setuid program that is not ours to signal
-        return False
+        yield handle if start_ticks(member.pid) == member.ticks else None
     finally:
         os.close(handle)
+
+
+def _signal(send: Callable[[], None]) -> bool:
+    try:
+        send()
+    except OSError:  # ended meanwhile, or a setuid program that is not ours to signal
+        return False
     return True
+
+
+class _Place(NamedTuple):
+    group: int
+    session: int
+
+
+def _place(pid: int) -> _Place | None:
+    fields = _stat(pid)
+    return None if fields is None else _Place(int(fields[2]), int(fields[3]))
+
+
+def _wholly(session: int, pids: set[int]) -> bool:
+    """True when everybody in the session is of the tree, or marked as a job's."""
+    for pid in _all_pids():
+        place = _place(pid)
+        if place is not None and place.session == session and pid not in pids and not _marked(pid):
+            return False
+    return True
+
+
+def _marked(pid: int) -> bool:
+    head = MARK_VARIABLE.encode() + b"="
+    with contextlib.suppress(OSError):
+        return any(entry.startswith(head) for entry in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"))
+    return not Path(f"/proc/{pid}").exists()  # ended meanwhile
 
 
 def _member(pid: int) -> list[Member]:
@@ -166,11 +225,18 @@ def _children_by_scan(parent: int) -> list[int]:
     """For kernels without CONFIG_PROC_CHILDREN: the parent stands in every process's status line."""
     found = []
     for pid in _all_pids():
-        with contextlib.suppress(OSError, ValueError):
-            stat = Path(f"/proc/{pid}/stat").read_bytes()
-            if int(stat[stat.rindex(b")") + 2 :].split()[1]) == parent:
-                found.append(pid)
+        fields = _stat(pid)
+        if fields is not None and int(fields[1]) == parent:
+            found.append(pid)
     return found
+
+
+def _stat(pid: int) -> list[bytes] | None:
+    """`/proc/PID/stat` from its third field on; None when there is no such process."""
+    with contextlib.suppress(OSError, ValueError):
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+        return stat[stat.rindex(b")") + 2 :].split()
+    return None
 
 
 def _all_pids() -> list[int]:

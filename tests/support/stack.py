@@ -113,12 +113,14 @@ class Agent:
             "HEARTBEAT_INTERVAL": "2",
             **environment,
         }
+        self.prefix: tuple[str, ...] = ()
+        """Words before the command: a program that becomes the agent after having changed its surroundings."""
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Agent:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [str(BIN / "easyalert-agent"), "run"],
+                [*self.prefix, str(BIN / "easyalert-agent"), "run"],
                 env=self.environment, stdout=log, stderr=log, cwd=self.folder, start_new_session=True,
             )  # fmt: skip
         return self

@@ -149,6 +149,9 @@ def _result(ctx: Context, interpreter: Interpreter, end: ProcessEnd) -> Executor
             "cancelled: the script and all it had started were ended",
             output=end.output, exit_code=-1, fault=None, outcome="cancelled",
         )  # fmt: skip
+    if end.stopped == "overgrown":
+        sentence = "the script had more processes than this agent allows (SCRIPT_MAX_PROCESSES); they were ended"
+        return failure(sentence, output=end.output, exit_code=-1, fault=Fault.JOB)
     if end.exit_code == 0:
         return success(end.output)
     how = f"ended by {end.signal_name}" if end.signal_name else f"exit code {end.exit_code}"

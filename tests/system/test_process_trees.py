@@ -1,0 +1,273 @@
+"""Whoever dies or is stopped: nothing that a job has started lives three seconds later.
+
+Six trees run at once as jobs of a real agent, bombs included, and one thing happens. Told by the trees' own witness
+(tests/support/growing.py) and by a look at every process's environment, neither of which the agent's search knows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from easyalert.cgroups import Group, find_place
+from easyalert.journal import Journal
+from easyalert.runtime import monotonic_ms
+from tests.support.growing import KINDS, LIFE_S, Tree, all_begun, all_gone
+from tests.support.stack import Agent, ControlPlane
+from tests.support.waiting import eventually
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+
+GONE_WITHIN_S = 3.0
+"""The promise."""
+GRACE_S = 2
+"""CANCEL_GRACE_SECONDS here."""
+OTHER_ACCOUNT = 54_321
+"""No account of the machine: one without rights on control groups, and without other processes."""
+PROCESSES_MAX = 10_000
+"""For all of the agent and its jobs, where this test may set a limit: above what the trees make of themselves."""
+
+
+class Site:
+    """An agent that runs six trees, as it comes or where it finds no control groups."""
+
+    def __init__(self, folder: Path, way: str) -> None:
+        self.folder = folder
+        self.plane = ControlPlane(folder)
+        created = self.plane.create_agent("one")
+        (folder / "one").mkdir()
+        self.agent = Agent(
+            folder / "one", self.plane.url, created["apiKey"],
+            MAX_CONCURRENT_JOBS=str(len(KINDS)), CANCEL_GRACE_SECONDS=str(GRACE_S),
+            # as root and without groups nothing holds a tree back that grows: the worst case
+            SCRIPT_MAX_PROCESSES="0" if way == "no-groups" else "256",
+        )  # fmt: skip
+        self.fence = _fence(folder)
+        self.agent.prefix = _within(self.fence) + _PREFIXES[way]()
+        if way == "account":
+            for path in (folder, folder / "one"):
+                os.chown(path, OTHER_ACCOUNT, OTHER_ACCOUNT)
+        self.agent.start()
+        self.trees: list[Tree] = []
+        self.keys: list[str] = []
+        self.ids: list[str] = []
+
+    def online(self) -> bool:
+        found = self.plane.api.get("/agents").json()["data"]
+        return bool(found[0]["status"] == "online")
+
+    def plant(self, timeout_s: int = 60) -> None:
+        """Start all trees, and wait until they are there."""
+        for number, kind in enumerate(KINDS):
+            tree = Tree(self.folder, kind)
+            self.trees.append(tree)
+            self.ids.append(self.plane.submit("script.python", {**tree.parameters, "timeout": timeout_s}))
+            eventually(lambda tree=tree: tree.look() or tree.begun, within=30, what=f"{kind}, tree {number}")
+        assert all_begun(self.trees)
+
+    @contextlib.contextmanager
+    def planted(self, timeout_s: int = 60) -> Iterator[None]:
+        try:
+            self.plant(timeout_s)
+            yield
+        finally:
+            begun = [tree for tree in self.trees if tree.begun]
+            eventually(lambda: all_gone(begun), within=LIFE_S + 5, what="the trees' own end")
+            for tree in self.trees:
+                tree.close()
+            self.trees.clear()
+            self.ids.clear()
+
+    def started(self) -> dict[str, float]:
+        """Job → when its row says that it started, on the monotonic clock."""
+        offset = time.monotonic() - monotonic_ms() / 1000
+        with Journal(self.agent.state_dir / "journal.sqlite3") as journal:
+            return {row.job_id: (row.started_ms or 0) / 1000 + offset for row in journal.latest(50)}
+
+    def pool(self) -> psutil.Process:
+        return psutil.Process(eventually(lambda: self.agent.programs().get("workers"), within=20, what="the pool"))
+
+    def forks(self) -> list[psutil.Process]:
+        pool = self.pool()
+        return [child for child in pool.children() if child.cmdline() == pool.cmdline()]
+
+    def marked(self) -> list[int]:
+        """Processes whose environment says that they are a job's of this agent."""
+        found = []
+        for pid in psutil.pids():
+            with contextlib.suppress(OSError):
+                environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+                ours = any(entry.startswith(f"HOME={self.agent.state_dir}/".encode()) for entry in environment)
+                if ours and any(entry.startswith(b"EASYALERT_JOB=") for entry in environment):
+                    found.append(pid)
+        return found
+
+    def judge(self, since: Callable[[Tree], float], what: str, record: Callable[[str, object], None]) -> None:
+        """All trees gone in time after the moment that `since` gives for each."""
+        with contextlib.suppress(AssertionError):
+            eventually(lambda: all_gone(self.trees), within=LIFE_S, what="all trees gone")
+        times = {t.kind: None if t.gone_at is None else round(t.gone_at - since(t), 2) for t in self.trees}
+        record(what, times)
+        print(f"{what}: {times}")
+        assert all(took is not None and took <= GONE_WITHIN_S for took in times.values()), times
+        assert self.marked() == []
+
+    def close(self) -> None:
+        try:
+            self.agent.stop()
+        finally:
+            self.plane.stop()
+            self.plane.api.close()
+            if self.fence is not None:
+                eventually(self.fence.remove, within=5, what="the fence removed")
+
+
+def _fence(folder: Path) -> Group | None:
+    """A limit around everything, so that not even a mistake in here reaches the machine."""
+    place = find_place()
+    if place is None:
+        return None
+    fence = Group(place.folder / folder.name)
+    fence.make(PROCESSES_MAX)
+    return fence
+
+
+def _within(fence: Group | None) -> tuple[str, ...]:
+    if fence is None:
+        return ()
+    return ("sh", "-c", f'echo 0 > {fence.folder}/cgroup.procs && exec "$@"', "sh")
+
+
+def _without_groups() -> tuple[str, ...]:
+    """Nothing is to be found where they are mounted; an account that could not use them anyway sees no difference."""
+    if find_place() is None:
+        return ()
+    return ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /sys/fs/cgroup && exec "$@"', "sh")
+
+
+def _as_another_account() -> tuple[str, ...]:
+    words = f"--reuid={OTHER_ACCOUNT} --regid={OTHER_ACCOUNT} --clear-groups --no-new-privs --inh-caps=-all"
+    return ("setpriv", *words.split(), "--")
+
+
+_PREFIXES: dict[str, Callable[[], tuple[str, ...]]] = {
+    "groups": tuple,
+    "no-groups": _without_groups,
+    "account": _as_another_account,
+}
+
+
+def _ways() -> list[str]:
+    """Where only root may reach this code, or nobody may change accounts, the agent runs as it comes."""
+    command = [*_as_another_account(), sys.executable, "-I", "-c", "import workers.pool"]
+    reachable = os.geteuid() == 0 and subprocess.run(command, check=False, capture_output=True, cwd="/").returncode == 0
+    return list(_PREFIXES) if reachable else ["groups", "no-groups"]
+
+
+@pytest.fixture(scope="module", params=_ways())
+def site(request):
+    folder = Path(tempfile.mkdtemp(prefix="ea-trees-", dir="/tmp"))
+    site = Site(folder, request.param)
+    try:
+        eventually(site.online, within=30, what="the agent online")
+        yield site
+    finally:
+        site.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_a_time_out_ends_them(site, record_property):
+    with site.planted(timeout_s=6):
+        ids = dict(zip((tree.kind for tree in site.trees), site.ids, strict=True))
+        started = site.started()
+        site.judge(lambda tree: started[ids[tree.kind]] + 6, "time-out", record_property)
+        for job_id in site.ids:
+            assert site.plane.wait(job_id)["status"] == "timed_out"
+
+
+def test_a_request_to_cancel_ends_them_after_their_grace(site, record_property):
+    with site.planted():
+        asked = {}
+        for tree, job_id in zip(site.trees, site.ids, strict=True):
+            asked[tree.kind] = time.monotonic()
+            assert site.plane.api.post(f"/jobs/{job_id}/cancel").status_code == 202
+        site.judge(lambda tree: asked[tree.kind] + GRACE_S, "cancel", record_property)
+        for job_id in site.ids:
+            assert site.plane.wait(job_id)["status"] == "cancelled"
+
+
+def test_the_death_of_their_workers_ends_them(site, record_property):
+    with site.planted():
+        moment = time.monotonic()
+        for process in site.forks():  # the bookkeeper among them
+            process.kill()
+        site.judge(lambda _: moment, "workers killed", record_property)
+        for job_id in site.ids:
+            assert site.plane.wait(job_id)["status"] == "in_doubt"
+
+
+def test_the_death_of_the_pool_ends_them(site, record_property):
+    with site.planted():
+        pool = site.pool()
+        moment = time.monotonic()
+        pool.kill()
+        site.judge(lambda _: moment, "pool killed", record_property)
+        for job_id in site.ids:
+            assert site.plane.wait(job_id)["status"] == "in_doubt"
+
+
+def test_the_death_of_supervisord_ends_them(site, record_property):
+    with site.planted():
+        moment = time.monotonic()
+        site.agent.stop(signal.SIGKILL)
+        site.judge(lambda _: moment, "supervisord killed", record_property)
+        eventually(lambda: not _port_taken(site.agent.admin_port), within=10, what="the programs' end")
+        site.agent.start()
+        for job_id in site.ids:
+            assert site.plane.wait(job_id)["status"] == "in_doubt"
+
+
+def test_the_next_start_ends_what_a_dead_machine_has_left(site, record_property):
+    with site.planted():
+        assert site.agent.process is not None
+        supervisor = psutil.Process(site.agent.process.pid)
+        family = [supervisor, *supervisor.children(), *site.forks()]
+        for process in family:  # stopped first, so that none of them can do anything about the others' death
+            process.suspend()
+        for process in reversed(family):  # a group whose last parent outside dies is continued by the kernel
+            process.kill()
+        site.agent.process.wait()
+        assert not all_gone(site.trees), "somebody else has ended them: nothing is shown"
+        eventually(lambda: not _port_taken(site.agent.admin_port), within=10, what="the programs' end")
+        moment = time.monotonic()
+        site.agent.start()
+        site.judge(lambda _: moment, "all killed, then started", record_property)
+        for job_id in site.ids:
+            assert site.plane.wait(job_id)["status"] == "in_doubt"
+
+
+def test_nothing_of_all_that_is_left(site):
+    """Runs last: groups of workers that died are gone, those of living ones are there."""
+    place = find_place()
+    if place is None or site.fence is None:
+        assert site.marked() == []
+        return
+    folders = [path for path in site.fence.folder.iterdir() if path.is_dir()]
+    living = {process.pid for process in site.forks()}
+    assert {int(path.name.rpartition("-")[2].partition(".")[0]) for path in folders} <= living
+
+
+def _port_taken(port: int) -> bool:
+    done = subprocess.run(["ss", "-ltnH", f"sport = :{port}"], capture_output=True, text=True, check=False)
+    return bool(done.stdout.strip())
