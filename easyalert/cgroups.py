@@ -79,11 +79,12 @@ class Group:
 
     def remove(self) -> bool:
         """True when it is gone; False while there is still somebody in it."""
-        with contextlib.suppress(FileNotFoundError):
-            try:
-                self.folder.rmdir()
-            except OSError:
-                return False
+        try:
+            self.folder.rmdir()
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
         return True
 
     def _end_around_me(self, within_s: float) -> bool:

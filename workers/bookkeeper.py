@@ -111,9 +111,10 @@ class Bookkeeper:
         """Say what this agent can do, settle what an earlier pool has left, and sweep up after it."""
         self._journal.leave_note(REPEATABLE_NOTE, self._tools.repeatable())
         self._journal.leave_note(CAPABILITIES_NOTE, self._tools.registry.kinds())
+        # all at once, before the rows: looking for one job's after the other's takes as long for each
         swept = self._end_earlier_groups()
-        self._recover()
         swept += trees.kill_all(lambda: trees.marked(f"@{self._tools.agent}"), by_birth=False)
+        self._recover()
         if swept:
             log.warning("killed %d processes that jobs of an earlier run had left", swept)
         self._remove_files()

@@ -120,22 +120,22 @@ def reap() -> bool:
 
 def _send_all(members: Iterable[Member], number: signal.Signals, tree: set[Member], *, by_birth: bool) -> None:
     """Signal each, and the whole process groups of those that are in a session of the tree's own."""
-    own = os.getsid(0)
-    pids = {member.pid for member in tree}
-    ours: dict[int, bool] = {own: False}
+    foreign = {os.getsid(0)} if by_birth else {os.getsid(0), *_shared_sessions({member.pid for member in tree})}
     done: set[int] = set()
     for member in members:
         with _held(member) as handle:
             if handle is None:
                 continue
             place = _place(member.pid)
-            if place is not None and place.group not in done:
-                if place.session not in ours:
-                    ours[place.session] = by_birth or _wholly(place.session, pids)
-                if ours[place.session] and _signal(partial(signal.pidfd_send_signal, handle, signal.SIGSTOP)):
-                    # it is alive and held, so that its group's number cannot mean another group
-                    done.add(place.group)
-                    _signal(partial(os.killpg, place.group, number))
+            if (
+                place is not None
+                and place.session not in foreign
+                and place.group not in done
+                and _signal(partial(signal.pidfd_send_signal, handle, signal.SIGSTOP))
+            ):
+                # it is alive and held, so that its group's number cannot mean another group
+                done.add(place.group)
+                _signal(partial(os.killpg, place.group, number))
             _signal(partial(signal.pidfd_send_signal, handle, number))
 
 
@@ -177,13 +177,13 @@ def _place(pid: int) -> _Place | None:
     return None if fields is None else _Place(int(fields[2]), int(fields[3]))
 
 
-def _wholly(session: int, pids: set[int]) -> bool:
-    """True when everybody in the session is of the tree, or marked as a job's."""
+def _shared_sessions(tree: set[int]) -> set[int]:
+    """Sessions with somebody in them who is neither of the tree nor marked as a job's."""
+    sessions: set[int] = set()
     for pid in _all_pids():
-        place = _place(pid)
-        if place is not None and place.session == session and pid not in pids and not _marked(pid):
-            return False
-    return True
+        if pid not in tree and (place := _place(pid)) is not None and not _marked(pid):
+            sessions.add(place.session)
+    return sessions
 
 
 def _marked(pid: int) -> bool:

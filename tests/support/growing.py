@@ -100,6 +100,7 @@ class Tree:
         self.kind = kind
         self._path = folder / f"witness-{kind}"
         os.mkfifo(self._path)
+        self._path.chmod(0o666)  # the agent may run under another account
         self._end = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK)
         self.begun = False
         self.gone_at: float | None = None

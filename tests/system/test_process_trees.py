@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import xmlrpc.client
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -31,6 +32,9 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
 GONE_WITHIN_S = 3.0
 """The promise."""
+STARTING_S = 7.0
+"""Where nobody of the agent is left, its next start ends the trees: until it has loaded Python and its libraries there
+is nobody who could. That takes 2 s, and several while a hopper and two bombs have the machine."""
 GRACE_S = 2
 """CANCEL_GRACE_SECONDS here."""
 OTHER_ACCOUNT = 54_321
@@ -96,7 +100,12 @@ class Site:
             return {row.job_id: (row.started_ms or 0) / 1000 + offset for row in journal.latest(50)}
 
     def pool(self) -> psutil.Process:
-        return psutil.Process(eventually(lambda: self.agent.programs().get("workers"), within=20, what="the pool"))
+        def find() -> int | None:
+            with contextlib.suppress(OSError, xmlrpc.client.Error):
+                return self.agent.programs(at_once=True).get("workers")
+            return None
+
+        return psutil.Process(eventually(find, within=20, what="the pool"))
 
     def forks(self) -> list[psutil.Process]:
         pool = self.pool()
@@ -113,14 +122,21 @@ class Site:
                     found.append(pid)
         return found
 
-    def judge(self, since: Callable[[Tree], float], what: str, record: Callable[[str, object], None]) -> None:
+    def judge(
+        self,
+        since: Callable[[Tree], float],
+        what: str,
+        record: Callable[[str, object], None],
+        *,
+        starting_s: float = 0.0,
+    ) -> None:
         """All trees gone in time after the moment that `since` gives for each."""
         with contextlib.suppress(AssertionError):
             eventually(lambda: all_gone(self.trees), within=LIFE_S, what="all trees gone")
         times = {t.kind: None if t.gone_at is None else round(t.gone_at - since(t), 2) for t in self.trees}
         record(what, times)
         print(f"{what}: {times}")
-        assert all(took is not None and took <= GONE_WITHIN_S for took in times.values()), times
+        assert all(took is not None and took <= GONE_WITHIN_S + starting_s for took in times.values()), times
         assert self.marked() == []
 
     def close(self) -> None:
@@ -157,8 +173,11 @@ def _without_groups() -> tuple[str, ...]:
 
 
 def _as_another_account() -> tuple[str, ...]:
-    words = f"--reuid={OTHER_ACCOUNT} --regid={OTHER_ACCOUNT} --clear-groups --no-new-privs --inh-caps=-all"
-    return ("setpriv", *words.split(), "--")
+    # it may read everything: this code may lie where only root can
+    rights = (
+        "--inh-caps=-all,+dac_read_search --ambient-caps=+dac_read_search --securebits=+no_setuid_fixup --no-new-privs"
+    )
+    return ("setpriv", f"--reuid={OTHER_ACCOUNT}", f"--regid={OTHER_ACCOUNT}", "--clear-groups", *rights.split(), "--")
 
 
 _PREFIXES: dict[str, Callable[[], tuple[str, ...]]] = {
@@ -169,10 +188,10 @@ _PREFIXES: dict[str, Callable[[], tuple[str, ...]]] = {
 
 
 def _ways() -> list[str]:
-    """Where only root may reach this code, or nobody may change accounts, the agent runs as it comes."""
+    """Who is not root, or may not change accounts, sees how it is for this account only."""
     command = [*_as_another_account(), sys.executable, "-I", "-c", "import workers.pool"]
-    reachable = os.geteuid() == 0 and subprocess.run(command, check=False, capture_output=True, cwd="/").returncode == 0
-    return list(_PREFIXES) if reachable else ["groups", "no-groups"]
+    possible = os.geteuid() == 0 and subprocess.run(command, check=False, capture_output=True, cwd="/").returncode == 0
+    return list(_PREFIXES) if possible else ["groups", "no-groups"]
 
 
 @pytest.fixture(scope="module", params=_ways())
@@ -252,7 +271,7 @@ def test_the_next_start_ends_what_a_dead_machine_has_left(site, record_property)
         eventually(lambda: not _port_taken(site.agent.admin_port), within=10, what="the programs' end")
         moment = time.monotonic()
         site.agent.start()
-        site.judge(lambda _: moment, "all killed, then started", record_property)
+        site.judge(lambda _: moment, "all killed, then started", record_property, starting_s=STARTING_S)
         for job_id in site.ids:
             assert site.plane.wait(job_id)["status"] == "in_doubt"
 
