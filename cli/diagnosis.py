@@ -56,6 +56,10 @@ def _storage(settings: AgentSettings, state: Part) -> list[Part]:
     if state["paused"] and not state["pause"]:  # a wanted pause is no problem
         folder = shlex.quote(str(settings.state_dir))
         found.append(_advice(f"no new jobs are taken: {state['paused']}", f"df -h {folder}"))
+    elif state.get("freeDiskMb") is not None and state["freeDiskMb"] < settings.min_free_disk_mb:
+        # on a disk that is full to the last byte the poller cannot write down that it has paused
+        sentence = f"the disk that holds {settings.state_dir} has {state['freeDiskMb']} MB free: no new jobs are taken"
+        found.append(_advice(sentence, f"df -h {shlex.quote(str(settings.state_dir))}"))
     if state["redis"]["state"] == "unavailable":
         found.append(_advice("Redis does not answer", SEE_LOG))
     if state["jobs"]["state"] != "ok":

@@ -11,10 +11,12 @@ from typing import Final
 
 from easyalert.errors import ConfigurationError
 from easyalert.files import private_folder
+from easyalert.journal import Reserve
 from easyalert.settings import AgentSettings
 
-START_NEEDS_MB: Final = 8
-"""Below this not even the journal and Redis can start; above it the agent runs, and reports a full disk itself."""
+START_NEEDS_MB: Final = 1
+"""Below this, with what the reserve gives back, not even the journal and Redis can start; above it the agent runs, delivers
+the results it has, and reports a full disk itself."""
 
 
 def prepare_folders(settings: AgentSettings) -> None:
@@ -56,7 +58,11 @@ def _account() -> str:
 
 def check_disk(settings: AgentSettings) -> str | None:
     """A warning when the agent will take no jobs for want of disk. Raises ConfigurationError when it cannot start."""
+    reserve = Reserve(settings.journal_path)
     usage = shutil.disk_usage(settings.state_dir)
+    while usage.free < START_NEEDS_MB * 2**20 and reserve.give_back():
+        usage = shutil.disk_usage(settings.state_dir)
+    reserve.keep()
     free_mb = usage.free // 2**20
     if free_mb < START_NEEDS_MB:
         raise ConfigurationError(

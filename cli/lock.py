@@ -5,9 +5,11 @@ from __future__ import annotations
 import fcntl
 import os
 from pathlib import Path
+from typing import Final
 
 from easyalert.errors import ConfigurationError, StateDirectoryInUse
 
+_PID_CHARS: Final = 20
 _MODE = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
@@ -29,8 +31,8 @@ def hold(path: Path) -> int:
         raise StateDirectoryInUse(
             f"an agent already runs on {path.parent} ({who}); stop that one, or give this one a STATE_DIR of its own"
         ) from None
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    # written over, not anew: on a full disk the block it has is all it gets
+    os.pwrite(descriptor, f"{os.getpid()}\n".ljust(_PID_CHARS).encode(), 0)
     return descriptor
 
 

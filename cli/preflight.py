@@ -40,7 +40,7 @@ def check(settings: AgentSettings) -> Ready:
     """Prepare the state directory. Raises ConfigurationError, JournalError."""
     prepare_folders(settings)
     held = lock.hold(settings.lock_path)
-    warning = check_disk(settings)
+    warning = check_disk(settings)  # gives the reserve back when there is no other way to start
     if warning:
         log.warning("%s", warning)
     _check_port(settings.admin_port)

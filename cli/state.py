@@ -6,6 +6,8 @@ Each part is asked by itself; what cannot be read says so in its own place. `pro
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import time
 from typing import Any, Final
 
@@ -49,10 +51,17 @@ def collect(settings: AgentSettings) -> Part:
         "jobs": jobs,
         "redis": _redis(settings, running=pid is not None),
         "vault": _vault(settings),
+        "freeDiskMb": _free_disk_mb(settings),
     }
     state["problems"] = problems(settings, state) if state["running"] else []
     state["hints"] = hints(state)
     return state
+
+
+def _free_disk_mb(settings: AgentSettings) -> int | None:
+    with contextlib.suppress(OSError):
+        return shutil.disk_usage(settings.state_dir).free // 2**20
+    return None
 
 
 def _journal(settings: AgentSettings) -> tuple[Part, dict[str, Part], Part | None]:

@@ -108,6 +108,10 @@ class JournalError(EasyAlertError):
     """The job journal cannot be read or written."""
 
 
+class JournalFull(JournalError):  # noqa: N818 - as above
+    """There is no space left for what was to be written; nothing of it was."""
+
+
 class JournalDamaged(JournalError):  # noqa: N818 - as above
     """The journal file is damaged; it is set aside, never written over."""
 

@@ -1,4 +1,4 @@
-"""Reasons to take no new jobs for now; each is a sentence for people."""
+"""Reasons to take no new jobs for now; each is a sentence for people. While there is space, the reserve is kept whole."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from easyalert.journal import Journal
+from easyalert.journal import Journal, Reserve
 from easyalert.settings import AgentSettings
 
 UNDELIVERED_MAX: Final = 10_000
@@ -26,6 +26,7 @@ class Brake:
         self._folder = settings.state_dir
         self._min_free = settings.min_free_disk_mb * 1024 * 1024
         self._journal = journal
+        self._reserve = Reserve(settings.journal_path)
         self._clock = clock
         self._looked_at: float | None = None
         self._reason: str | None = None
@@ -36,6 +37,7 @@ class Brake:
         if self._looked_at is None or now - self._looked_at >= _LOOK_EVERY_S:
             self._looked_at = now
             self._reason = self._disk() or self._outbox()
+            self._reserve.keep()
         return self._reason
 
     def _disk(self) -> str | None:

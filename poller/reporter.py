@@ -12,13 +12,14 @@ What the answer means::
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Final
 
 from easyalert import crashpoints
-from easyalert.errors import ControlPlaneError, RateLimited, Refused, Unauthorized
+from easyalert.errors import ControlPlaneError, JournalFull, RateLimited, Refused, Unauthorized
 from easyalert.journal import JobRow
 from easyalert.journal.rows import OUTBOX
 from easyalert.protocol import features
@@ -91,8 +92,9 @@ class Reporter:
             self._tried_again = True
             return self._reports([due], receipts=receipts)
         width = min(self._width, _BATCH if receipts else _PLAIN_BATCH)
-        rows = self._journal.unreported(width + len(self._deferred))
-        fresh = [row for row in rows if row.key not in self._deferred][:width]
+        passed_over = self._deferred.keys() | self._delivered
+        rows = self._journal.unreported(width + len(passed_over))
+        fresh = [row for row in rows if row.key not in passed_over][:width]
         self._tried_again = False
         return self._reports(fresh or ([] if due is None else [due]), receipts=receipts)
 
@@ -199,11 +201,13 @@ class Reporter:
     def _mark_delivered(self, keys: Iterable[str]) -> None:
         self._delivered.update(keys)
         self._delivered -= self._asked_again
+        for key in self._delivered:
+            self._deferred.pop(key, None)
         if self._delivered:
-            self._journal.mark_reported(self._delivered)
-            for key in self._delivered:
-                self._deferred.pop(key, None)
-            self._delivered.clear()
+            # a full disk must not hold up the delivery of the others; marked when there is space again
+            with contextlib.suppress(JournalFull):
+                self._journal.mark_reported(self._delivered)
+                self._delivered.clear()
 
     def _set_aside(self, report: Report, reason: str) -> None:
         self._journal.mark_rejected(report.row.key, reason)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from easyalert import crashpoints, wakeup
-from easyalert.errors import AgentFault, JournalDamaged, JournalError
+from easyalert.errors import AgentFault, JournalDamaged, JournalError, JournalFull
 from easyalert.journal import JobRow, Journal, State
 from easyalert.logs import hidden_in_logs
 from easyalert.redact import Redactor
@@ -23,6 +23,7 @@ from workers import confinement, trees
 from workers.live import LiveOutput
 from workers.registry import split_action
 from workers.sdk import Context, ExecutorResult, envelope
+from workers.sdk.output import BoundedOutput, command_output
 from workers.sdk.running import run_action, settled
 from workers.special import SPECIAL_ACTIONS, run_special
 from workers.toolbox import Toolbox
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 
 RESULT_MAX_BYTES: Final = 16 * 1024 * 1024
 """A larger output is left out of the result; the biggest legitimate one (contract 1.10, item 4) is about 10 MB."""
+CUT_RESULT_CHARS: Final = 32_768
+"""What is kept of a result that the disk has no space for."""
 _RETRY_FIRST_S: Final = 0.05
 _RETRY_CAP_S: Final = 2.0
 
@@ -179,6 +182,12 @@ class JobRunner:
                 log.warning("job %s had been ended by somebody else; this result is dropped", recorded["jobId"])
         except JournalDamaged:
             raise
+        except JournalFull as error:
+            small = cut(recorded)
+            if small is not recorded:
+                return self._recorded(key, small, result, fault)
+            log.warning("the result of job %s waits to be written: %s", recorded["jobId"], error)
+            return False
         except JournalError:
             log.exception("the result of job %s waits to be written", recorded["jobId"])
             return False
@@ -198,6 +207,27 @@ class _OfContext(Redactor):
         clean = self._ctx.redactor.text(value)
         self._ctx.redactor.count = counted
         return clean
+
+
+def cut(recorded: dict[str, Any]) -> dict[str, Any]:
+    """The result as it fits onto a disk that is full: beginning and end of what was printed, and a sentence.
+
+    One that is small already comes back as it is.
+    """
+    if _rough_size([recorded["output"], recorded["error"]]) <= CUT_RESULT_CHARS:
+        return recorded
+    output, note = recorded["output"], "the agent's disk was full: the output was recorded cut"
+    if isinstance(output, dict) and isinstance(output.get("stdout"), str) and isinstance(output.get("stderr"), str):
+        streams = {name: BoundedOutput(CUT_RESULT_CHARS // 4) for name in ("stdout", "stderr")}
+        for name, kept in streams.items():
+            kept.feed(output[name].encode("utf-8", "replace"))
+        shorter = command_output(streams["stdout"], streams["stderr"])
+        sizes = {name: output[name] for name in ("originalStdoutSize", "originalStderrSize") if name in output}
+        output = {**shorter, **sizes}
+    else:
+        output, note = None, "the agent's disk was full: the output was left out"
+    error = f"{recorded['error'][: CUT_RESULT_CHARS // 4]} ({note})" if recorded["error"] else note
+    return {**recorded, "output": output, "error": error}
 
 
 def _fitting(recorded: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,8 @@ for them.
 
 from easyalert.journal.cancelling import Asked
 from easyalert.journal.figures import Figures
+from easyalert.journal.reserve import Reserve
 from easyalert.journal.rows import JobRow, NewJob, Outcome, State, job_key
 from easyalert.journal.store import Journal
 
-__all__ = ["Asked", "Figures", "JobRow", "Journal", "NewJob", "Outcome", "State", "job_key"]
+__all__ = ["Asked", "Figures", "JobRow", "Journal", "NewJob", "Outcome", "Reserve", "State", "job_key"]

@@ -24,6 +24,9 @@ class CancelRequests(JournalFile):
     def cancel(self, key: str, by: str) -> Asked | None:
         """Somebody (`by`, for people) wants the job ended. None: no such row."""
         by = by[:_BY_MAX_CHARS].encode("utf-8", "replace").decode()
+        return self._surely(lambda: self._cancel(key, by))
+
+    def _cancel(self, key: str, by: str) -> Asked | None:
         with self._transaction():
             row = self.get(key)
             if row is None:

@@ -9,13 +9,19 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
-from easyalert.errors import JournalDamaged, JournalError
+from easyalert.errors import JournalDamaged, JournalError, JournalFull
+from easyalert.journal.reserve import LOG_BYTES, RESERVE_BYTES, SMALL_BYTES, Reserve, free_bytes
 from easyalert.journal.rows import JobRow, Outcome, State, row_of
 from easyalert.journal.schema import open_database
 from easyalert.runtime import ProcessIdentity, boot_id, monotonic_ms
 
+T = TypeVar("T")
+
+_FULL_BELOW_BYTES: Final = 65_536
+_FRAME_BYTES: Final = 4096 + 24
+"""Of the write-ahead log: a page and its header."""
 OWNED_SQL: Final = "owner_boot = ? AND owner_pid = ? AND owner_ticks = ?"
 
 
@@ -35,6 +41,7 @@ class JournalFile:
         self._monotonic = monotonic
         self._boot = boot()
         self._pid = os.getpid()
+        self.reserve = Reserve(path)
         self._db = open_database(path)
 
     def close(self) -> None:
@@ -107,6 +114,26 @@ class JournalFile:
             (int(self._wall() // 60), int(failed)),
         )
 
+    def _surely(self, write: Callable[[], T], size: int = 0) -> T:
+        """What has to be written also while the disk is full: with pieces of the reserve, while there are any.
+
+        `size`: bytes beyond a row's own few hundred.
+        """
+        while True:
+            try:
+                return write()
+            except JournalFull:
+                if not self.reserve.give_back(size):
+                    raise
+
+    def _leave_room(self, size: int) -> None:
+        """Raises JournalFull when `size` bytes more would leave no room in the log for small results."""
+        if size > SMALL_BYTES:
+            with self._errors():
+                frames = self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]
+            if frames * _FRAME_BYTES + size > LOG_BYTES - RESERVE_BYTES:
+                raise JournalFull(f"the disk that holds the job journal {self.path} is full")
+
     def _rows(self, where: str, parameters: Sequence[Any] = ()) -> list[JobRow]:
         with self._errors():
             # `where` is always one of this module's own texts
@@ -134,11 +161,22 @@ class JournalFile:
         try:
             yield
         except sqlite3.OperationalError as error:
+            if self._means_full(error):
+                raise JournalFull(f"the disk that holds the job journal {self.path} is full ({error})") from None
             raise JournalError(f"the job journal {self.path} cannot be used: {error}") from None
         except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
             raise  # a mistake in this program (closed, another thread, a broken rule), not in the file
         except sqlite3.DatabaseError as error:
             raise JournalDamaged(f"the job journal {self.path} is damaged: {error}") from None
+
+
+    def _means_full(self, error: sqlite3.OperationalError) -> bool:
+        """Where the shared index of its log cannot grow, SQLite says "disk I/O error"."""
+        code = error.sqlite_errorcode & 0xFF
+        if code == sqlite3.SQLITE_IOERR:
+            with contextlib.suppress(OSError):
+                return free_bytes(self.path.parent) < _FULL_BELOW_BYTES
+        return code == sqlite3.SQLITE_FULL
 
 
 def owner_columns(owner: ProcessIdentity | None) -> tuple[str, int, int] | tuple[None, None, None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
@@ -158,10 +159,19 @@ class Journal(CancelRequests, ClockSteps):
     ) -> bool:
         """`started → done` with the redacted result (contract 2.2). False: somebody else has ended it already.
 
-        `owner` is the fencing token: with it, only the run that this process began can be ended.
+        `owner` is the fencing token: with it, only the run that this process began can be ended. Raises JournalFull
+        when neither disk nor reserve have space for a result of this size; a small one may still be written.
         """
-        with self._transaction():
-            return self._end(key, State.STARTED, State.DONE, outcome, result, fault, owner=owner)
+
+
+        size = len(json.dumps(result)) if self.reserve.short() else 0
+
+        def write() -> bool:
+            self._leave_room(size)
+            with self._transaction():
+                return self._end(key, State.STARTED, State.DONE, outcome, result, fault, owner=owner)
+
+        return self._surely(write, size)
 
     def running(self) -> list[JobRow]:
         """Rows that have started and not ended, with their owners."""
@@ -174,6 +184,9 @@ class Journal(CancelRequests, ClockSteps):
         to be cancelled is `cancelled`: nothing of it runs any more, and nobody wants it to run again.
         Returns the new state; None when the row has moved on meanwhile, a later run by another process included.
         """
+        return self._surely(lambda: self._settle_dead(row, run_again=run_again, max_deaths=max_deaths))
+
+    def _settle_dead(self, row: JobRow, *, run_again: bool, max_deaths: int) -> State | None:
         deaths = row.deaths + 1
         with self._transaction():
             counted = self._db.execute(
@@ -216,6 +229,9 @@ class Journal(CancelRequests, ClockSteps):
 
     def mark_rejected(self, key: str, reason: str) -> None:
         """The control plane will never take this result: set it aside, with the reason, so it blocks nothing."""
+        self._surely(lambda: self._set_aside(key, reason))
+
+    def _set_aside(self, key: str, reason: str) -> None:
         with self._transaction():
             self._db.execute(
                 "UPDATE jobs SET state = 'rejected', settled_at = ?, rejection = ?"

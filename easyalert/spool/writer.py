@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import time
@@ -21,6 +22,8 @@ HEAD_BYTES: Final = 1_048_576
 TAIL_BYTES: Final = 1_048_576
 """At least this much of the end is there."""
 SEGMENT_BYTES: Final = 262_144
+LEAVES_FREE_BYTES: Final = 16 * 1024 * 1024
+"""With less space than this on the disk no segment is begun: it is for results."""
 _AGAIN_S: Final = 1.0
 
 
@@ -119,6 +122,9 @@ class SpoolWriter:
     def _open(self) -> bool:
         if self._place is None or time.monotonic() < self._not_before:
             return False
+        found = os.fstatvfs(self._place)
+        if found.f_bavail * found.f_frsize < LEAVES_FREE_BYTES:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         name = segment_name(self._number + 1)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         self._file = os.open(name, flags, 0o600, dir_fd=self._place)

@@ -65,7 +65,7 @@ def test_the_state_directory_itself_may_be_a_link(tmp_path, settings_of):
 
 
 @pytest.mark.parametrize(
-    ("free_mb", "answer"), [(1, "refused"), (7, "refused"), (9, "warning"), (255, "warning"), (300, None)]
+    ("free_mb", "answer"), [(0, "refused"), (2, "warning"), (255, "warning"), (300, None)]
 )
 def test_disk(tmp_path, settings_of, monkeypatch, free_mb, answer):
     settings = settings_of(tmp_path)
