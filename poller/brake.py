@@ -31,10 +31,10 @@ class Brake:
         self._looked_at: float | None = None
         self._reason: str | None = None
 
-    def reason(self) -> str | None:
-        """Why no jobs may be taken; None: they may. Raises JournalError."""
+    def reason(self, *, afresh: bool = False) -> str | None:
+        """Why no jobs may be taken; None: they may. `afresh`: look now. Raises JournalError."""
         now = self._clock()
-        if self._looked_at is None or now - self._looked_at >= _LOOK_EVERY_S:
+        if afresh or self._looked_at is None or now - self._looked_at >= _LOOK_EVERY_S:
             self._looked_at = now
             self._reason = self._disk() or self._outbox()
             self._reserve.keep()

@@ -148,12 +148,14 @@ class Polling:
         return await unless_stopped(self._stop, question, obstacle=self._paused_meanwhile())
 
     async def _paused_meanwhile(self) -> None:
-        while not await self._stop.wait(None, self._rung):
+        while not await self._stop.wait(_BRAKE_LOOK_S, self._rung):
             self._rung.clear()
-            if pause_now(self._journal, self._clock()) is not None:
+            if pause_now(self._journal, self._clock()) is not None or self._brake.reason() is not None:
                 return
 
     async def _take(self, entries: Sequence[Any], registration: Registration) -> None:
+        if registration.has(features.ACK) and self._brake.reason(afresh=True) is not None:
+            return  # without a permit asked for, they are given to somebody else
         jobs = read_jobs(
             entries, key=self._key, extended=bool(registration.features), ack=registration.has(features.ACK)
         )

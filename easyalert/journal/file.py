@@ -42,7 +42,18 @@ class JournalFile:
         self._boot = boot()
         self._pid = os.getpid()
         self.reserve = Reserve(path)
-        self._db = open_database(path)
+        self._db = self._opened()
+
+    def _opened(self) -> sqlite3.Connection:
+        """On a full disk even the shared index of the log needs a piece of the reserve."""
+        while True:
+            try:
+                return open_database(self.path)
+            except JournalDamaged:
+                raise
+            except JournalError:
+                if free_bytes(self.path.parent) >= _FULL_BELOW_BYTES or not self.reserve.give_back():
+                    raise
 
     def close(self) -> None:
         """Release the file. The object is useless afterwards."""
