@@ -15,8 +15,8 @@ from easyalert.journal import Reserve
 from easyalert.settings import AgentSettings
 
 START_NEEDS_MB: Final = 1
-"""Below this, with what the reserve gives back, not even the journal and Redis can start; above it the agent runs, delivers
-the results it has, and reports a full disk itself."""
+"""Below this, with what the reserve gives back, not even the journal and Redis can start; above it the agent runs,
+delivers the results it has, and reports a full disk itself."""
 
 
 def prepare_folders(settings: AgentSettings) -> None:

@@ -1,9 +1,9 @@
 """Control groups of the kernel: where this process may make some, and one of them as an object.
 
-A process can leave its parent, its session and its process group, but not its control group: whatever it forks is born
-in it. So a group ends a tree exactly, however fast that grows. Two ways, both without a race against fork: writing to
-`cgroup.kill` (version 2, Linux 5.14), and a limit of no process at all (`pids.max` 0, versions 1 and 2), after which the
-members can only become fewer.
+A process can leave its parent, its session and its process group, but not its control group: whatever it forks is
+born in it. So a group ends a tree exactly, however fast that grows. Two ways, both without a race against fork: writing
+to `cgroup.kill` (version 2, Linux 5.14), and a limit of no process at all (`pids.max` 0, versions 1 and 2), after which
+the members can only become fewer.
 
 Version 1 is used where the controller `pids` hangs there, version 2 otherwise. Nothing is ever made outside the group
 this process was started in. Source: the kernel's documents cgroup-v1/pids.rst and cgroup-v2.rst.
@@ -141,7 +141,7 @@ def find_place(*, mounts: str | None = None, own: str | None = None) -> Place | 
         group = _own_group(version, _mounts(mounts), own)
         if group is None:
             continue
-        if version == 2 and group.name == PROGRAMS_GROUP:  # noqa: PLR2004 - the version's number is its name
+        if version == 2 and group.name == PROGRAMS_GROUP:
             group = group.parent
         if os.access(group, os.W_OK | os.X_OK) and os.access(group / "cgroup.procs", os.W_OK):
             return Place(group, version == 1 or _gives_pids(group))

@@ -1,4 +1,4 @@
-"""Reasons to take no new jobs for now; each is a sentence for people. While there is space, the reserve is kept whole."""
+"""Reasons to take no new jobs for now; each is a sentence for people. Keeps the reserve whole while there is space."""
 
 from __future__ import annotations
 

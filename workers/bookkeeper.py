@@ -45,7 +45,7 @@ CAPABILITIES_NOTE: Final = "capabilities"
 REPEATABLE_NOTE: Final = "repeatable"
 """Actions that may run twice whatever their parameters, as far as is known without loading more; written first."""
 CONFINEMENT_NOTE: Final = "confinement"
-"""Journal note `{"sentence", "folder"}`: how jobs' processes are kept together, and where their groups are (null: none)."""
+"""Journal note `{"sentence", "folder"}`: how jobs' processes are kept together, and where their groups are, or null."""
 _STALE_TEMPORARY: Final = "easyalert_*"
 """Then the pid of the worker, see `Context.temporary_prefix`."""
 

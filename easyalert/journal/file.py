@@ -180,7 +180,6 @@ class JournalFile:
         except sqlite3.DatabaseError as error:
             raise JournalDamaged(f"the job journal {self.path} is damaged: {error}") from None
 
-
     def _means_full(self, error: sqlite3.OperationalError) -> bool:
         """Where the shared index of its log cannot grow, SQLite says "disk I/O error"."""
         code = error.sqlite_errorcode & 0xFF

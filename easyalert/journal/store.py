@@ -162,8 +162,6 @@ class Journal(CancelRequests, ClockSteps):
         `owner` is the fencing token: with it, only the run that this process began can be ended. Raises JournalFull
         when neither disk nor reserve have space for a result of this size; a small one may still be written.
         """
-
-
         size = len(json.dumps(result)) if self.reserve.short() else 0
 
         def write() -> bool:

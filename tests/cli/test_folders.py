@@ -64,9 +64,7 @@ def test_the_state_directory_itself_may_be_a_link(tmp_path, settings_of):
     assert (tmp_path / "disk" / "run").is_dir()
 
 
-@pytest.mark.parametrize(
-    ("free_mb", "answer"), [(0, "refused"), (2, "warning"), (255, "warning"), (300, None)]
-)
+@pytest.mark.parametrize(("free_mb", "answer"), [(0, "refused"), (2, "warning"), (255, "warning"), (300, None)])
 def test_disk(tmp_path, settings_of, monkeypatch, free_mb, answer):
     settings = settings_of(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(2**30, 0, free_mb * 2**20))

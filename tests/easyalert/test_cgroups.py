@@ -118,7 +118,9 @@ def test_the_group_of_the_agents_own_programs_is_not_the_place(tmp_path):
         (folder / "cgroup.procs").touch()
     (inner.parent / "cgroup.subtree_control").write_text("pids\n")
     own = f"0::/slice/{cgroups.PROGRAMS_GROUP}\n"
-    assert find_place(mounts=MOUNTS.format(root=tmp_path, below="/"), own=own) == cgroups.Place(inner.parent, limits=True)
+    assert find_place(mounts=MOUNTS.format(root=tmp_path, below="/"), own=own) == cgroups.Place(
+        inner.parent, limits=True
+    )
 
 
 def test_processes_keep_a_group_from_getting_a_controller(tmp_path):
@@ -135,9 +137,7 @@ def test_a_path_outside_of_what_is_mounted_is_no_group(tmp_path):
 
 
 def test_stepping_aside_is_for_those_who_have_a_group_to_themselves():
-    done = subprocess.run(
-        [sys.executable, "-c", "from easyalert.cgroups import step_aside as s; o = open('/proc/self/cgroup').read(); s();"
-         " print(o == open('/proc/self/cgroup').read())"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+    own = "open('/proc/self/cgroup').read()"
+    program = f"from easyalert.cgroups import step_aside; before = {own}; step_aside(); print(before == {own})"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "True\n", "this test's own group has others in it"

@@ -133,4 +133,5 @@ def all_begun(trees: list[Tree]) -> bool:
 
 
 def all_gone(trees: list[Tree]) -> bool:
-    return all([tree.look() for tree in trees])
+    gone = [tree.look() for tree in trees]  # each of them is looked at: it notes the moment
+    return all(gone)

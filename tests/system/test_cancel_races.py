@@ -21,8 +21,8 @@ SEED = 20_261_125
 AT_ONCE = 5
 
 
-def test_each_is_exactly_one_of_the_two_and_all_books_agree(tmp_path):
-    rng = random.Random(SEED)  # noqa: S311 - moments, no secrets
+def test_each_is_exactly_one_of_the_two_and_all_books_agree(tmp_path, record_property):
+    rng = random.Random(SEED)
     begun, done = tmp_path / "begun", tmp_path / "done"
     with running_stack(MAX_CONCURRENT_JOBS=str(AT_ONCE), CANCEL_GRACE_SECONDS="2") as stack:
         plane = stack.control_plane
@@ -46,7 +46,7 @@ def test_each_is_exactly_one_of_the_two_and_all_books_agree(tmp_path):
             rows = {row.job_id: row for row in journal.latest(2 * JOBS)}
     effects, starts = _count(done), _count(begun)
     outcomes = Counter(job["status"] for job in jobs)
-    print(f"seed {SEED}: {dict(outcomes)}")
+    record_property("outcomes", dict(outcomes))
     assert outcomes.keys() == {"success", "cancelled"}, outcomes
     for number, (job_id, job) in enumerate(zip(ids, jobs, strict=True)):
         row = rows.get(job_id)

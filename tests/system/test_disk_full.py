@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -54,7 +53,8 @@ class Filler(threading.Thread):
                     try:
                         file.write(b"\0" * size)
                     except OSError as error:
-                        assert error.errno == errno.ENOSPC
+                        if error.errno != errno.ENOSPC:
+                            raise
                         size //= 2
                 self.full.set()
                 self._stop_it.wait(0.05 if self._greedy else None)
@@ -184,8 +184,8 @@ def test_results_are_delivered_by_an_agent_that_starts_on_a_full_disk(site, tmp_
 
 def _alive(agent: Agent) -> bool:
     wanted = f"STATE_DIR={agent.state_dir}".encode()
-    for entry in os.listdir("/proc"):
+    for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
-            if entry.isdecimal() and wanted in Path(f"/proc/{entry}/environ").read_bytes().split(b"\0"):
+            if entry.name.isdecimal() and wanted in (entry / "environ").read_bytes().split(b"\0"):
                 return True
     return False

@@ -70,7 +70,6 @@ def test_memory_does_not_grow_and_the_size_is_exact(stack, form, record_property
     took = time.monotonic() - began
     figures = {"idle_mb": round(idle, 1), "peak_mb": round(max(peaks), 1), "mb_per_s": round(SIZE / 1e6 / took, 1)}
     record_property(form, figures)
-    print(f"{form}: {figures}")
     assert job["status"] == "success", job["result"]["error"]
     output = job["result"]["output"]
     assert output["truncated"]

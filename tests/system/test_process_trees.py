@@ -135,7 +135,6 @@ class Site:
             eventually(lambda: all_gone(self.trees), within=LIFE_S, what="all trees gone")
         times = {t.kind: None if t.gone_at is None else round(t.gone_at - since(t), 2) for t in self.trees}
         record(what, times)
-        print(f"{what}: {times}")
         assert all(took is not None and took <= GONE_WITHIN_S + starting_s for took in times.values()), times
         assert self.marked() == []
 

@@ -13,7 +13,7 @@ from tests.support.agent_home import API_KEY
 from tests.workers.chain import Chain
 from tests.workers.oddities import foreign
 from workers import jobs
-from workers.jobs import Ended, JobRunner, run_job
+from workers.jobs import Ended, JobRunner, cut, run_job
 from workers.registry import Registry
 from workers.toolbox import pack
 
@@ -191,3 +191,22 @@ def test_the_poller_is_woken(chain, runner):
         listener.settimeout(2)
         run(chain, runner, "odd.count", {"n": 1})
         assert listener.recv(16)
+
+
+def test_a_result_is_cut_for_a_full_disk_at_both_ends_and_only_once():
+    text = "first\n" + "x" * 100_000 + "\nlast"
+    recorded = {
+        "jobId": "job_1", "status": "success", "exitCode": 0, "durationMs": 1, "error": None,
+        "output": {"stdout": text, "stderr": "", "truncated": False},
+    }  # fmt: skip
+    small = cut(recorded)
+    assert small["output"]["stdout"].startswith("first\n")
+    assert small["output"]["stdout"].endswith("\nlast")
+    assert small["output"]["originalStdoutSize"] == len(text)
+    assert small["output"]["truncated"]
+    assert "disk was full" in small["error"]
+    assert len(json.dumps(small)) < 32_768
+    assert cut(small) is small
+    other = cut({**recorded, "output": {"rows": [text]}, "error": "it failed"})
+    assert other["output"] is None
+    assert other["error"].startswith("it failed (the agent's disk was full")
