@@ -26,14 +26,14 @@ from easyalert.settings import AgentSettings
 
 Part = dict[str, Any]
 
-_NOTES: Final = ("registration", "poller", "heartbeat")
+_NOTES: Final = ("registration", "poller", "heartbeat", "confinement")
 
 
 def collect(settings: AgentSettings) -> Part:
     """Everything, at this moment. Takes a second at most beyond the 0.1 s of opening the vault."""
     pid = lock.holder_of(settings.lock_path)
     jobs, notes, pause = _journal(settings)
-    registration, poller, heartbeat = (notes[name] for name in _NOTES)
+    registration, poller, heartbeat = (notes[name] for name in ("registration", "poller", "heartbeat"))
     state: Part = {
         "agentName": settings.agent_name,
         "version": __version__,
@@ -52,6 +52,7 @@ def collect(settings: AgentSettings) -> Part:
         "redis": _redis(settings, running=pid is not None),
         "vault": _vault(settings),
         "freeDiskMb": _free_disk_mb(settings),
+        "confinement": notes["confinement"].get("sentence"),
     }
     state["problems"] = problems(settings, state) if state["running"] else []
     state["hints"] = hints(state)
