@@ -82,9 +82,11 @@ def kill_all(find: Callable[[], set[Member]], *, give_up_s: float = 3.0, by_birt
     with before_everybody():
         while members := find():
             frozen: set[Member] = set()
-            while (new := members - frozen) and time.monotonic() < give_up:
+            while new := members - frozen:  # once at least, however long the first look took
                 _send_all(new, signal.SIGSTOP, members, by_birth=by_birth)
                 frozen |= new
+                if time.monotonic() > give_up:
+                    break
                 members = find()
             _send_all(frozen, signal.SIGKILL, members | frozen, by_birth=by_birth)
             killed |= frozen

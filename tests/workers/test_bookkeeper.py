@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from rq import Worker
@@ -11,6 +12,7 @@ from easyalert.errors import JournalError
 from easyalert.journal import State
 from easyalert.queues import agent_queue, queued_keys
 from easyalert.runtime import ProcessIdentity, boot_id, this_process
+from tests.support.waiting import eventually
 from tests.workers.chain import Chain
 from tests.workers.oddities import foreign
 from workers import trees
@@ -53,6 +55,14 @@ def started(chain, journal, action="odd.raise", params=None, owner=DEAD, **field
     return key
 
 
+def sleeping(mark: str) -> subprocess.Popen[bytes]:
+    """A marked process, once the mark can be seen: for a moment of its exec it has no environment at all."""
+    process = subprocess.Popen(["sleep", "60"], env={"EASYALERT_JOB": mark})
+    environment = Path(f"/proc/{process.pid}/environ")
+    eventually(lambda: mark.encode() in environment.read_bytes(), what="the mark")
+    return process
+
+
 def test_the_first_thing_it_does_is_to_say_what_the_agent_can(bookkeeper, journal):
     bookkeeper.open_books()
     assert {"odd", "script"} <= set(journal.note(CAPABILITIES_NOTE))
@@ -62,8 +72,8 @@ def test_the_first_thing_it_does_is_to_say_what_the_agent_can(bookkeeper, journa
 
 def test_what_an_earlier_pool_has_left_is_settled_and_swept(bookkeeper, chain, journal, tools):
     key = started(chain, journal)
-    left = subprocess.Popen(["sleep", "60"], env={"EASYALERT_JOB": trees.job_mark("another", tools.agent)})
-    foreign_job = subprocess.Popen(["sleep", "60"], env={"EASYALERT_JOB": trees.job_mark("another", "other-agent")})
+    left = sleeping(trees.job_mark("another", tools.agent))
+    foreign_job = sleeping(trees.job_mark("another", "other-agent"))
     folder = chain.home.settings.tmp_dir / "easyalert_x"
     folder.mkdir()
     (folder / "script.sh").write_text("secret")
@@ -93,7 +103,7 @@ def test_the_files_of_a_dead_workers_job_are_removed_and_those_of_a_living_one_s
 
 def test_the_tree_is_hunted_down_before_the_row_is_settled(bookkeeper, chain, journal, tools, monkeypatch):
     key = started(chain, journal)
-    process = subprocess.Popen(["sleep", "60"], env={"EASYALERT_JOB": trees.job_mark(key, tools.agent)})
+    process = sleeping(trees.job_mark(key, tools.agent))
     settle = journal.owner_died
     monkeypatch.setattr(journal, "owner_died", lambda row, **kw: (process.wait(timeout=1), settle(row, **kw))[1])
     bookkeeper.tick()
