@@ -10,10 +10,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from types import FrameType
 from typing import Any
 
-from supervisor import supervisord
+from supervisor import process, rpcinterface, supervisord
 from supervisor.options import ServerOptions
 from supervisor.poller import PollPoller
 from supervisor.states import SupervisorStates
@@ -30,6 +31,9 @@ def main() -> int:
     os.set_inheritable(lock, False)  # noqa: FBT003 - the function takes no keyword
     relays = output.make_reopenable()
     become_subreaper()
+    steady = SteadyTime()
+    for module in (process, rpcinterface, supervisord):
+        module.time = steady
     options = PromptOptions()
     # preflight has said what there is to say about root
     options.realize(["-c", configuration, "-n", *(["-u", "root"] if os.geteuid() == 0 else [])])
@@ -43,6 +47,24 @@ def main() -> int:
     options.close_logger()
     output.wait_for(relays)
     return 0
+
+
+class SteadyTime:
+    """In place of the module `time` for supervisord: its waits and its programs' ages do not go by a clock that is set.
+
+    By wall time, a clock set forward while it stops would end the 30 s that running jobs have.
+    """
+
+    def __init__(self) -> None:
+        self._ahead = time.time() - time.monotonic()
+
+    def time(self) -> float:
+        """Epoch seconds by the clock as it was at the start, carried on by the monotonic one."""
+        return self._ahead + time.monotonic()
+
+    def __getattr__(self, name: str) -> Any:
+        """Everything else of the module."""
+        return getattr(time, name)
 
 
 class PromptPoller(PollPoller):

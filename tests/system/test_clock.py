@@ -266,6 +266,21 @@ def test_a_pause_has_its_end_by_the_agents_own_wall_clock(site: Site):
     eventually(lambda: not site.seen()["paused"], within=30, what="the control plane knows of its end")
 
 
+@pytest.mark.parametrize("step", [HOUR, -HOUR])
+def test_a_stop_gives_running_jobs_their_time_whatever_is_done_to_the_clock(site: Site, step: float):
+    name = f"stopping{step:+.0f}"
+    running = site.submit(name, "sleep 5; echo finished")
+    eventually(lambda: site.effects(name) == 1, within=30, what="the job runs")
+    assert site.agent.process is not None
+    site.agent.process.send_signal(signal.SIGTERM)
+    eventually(lambda: "stopping; 1 running" in site.agent.log.read_text(), within=10, what="the stop has begun")
+    site.clocks["agent"].step_wall(step)
+    assert site.agent.process.wait(60) == 0
+    site.ended_well(running, name)
+    site.agent.start()
+    site.all_is_well()
+
+
 def test_a_job_that_waited_past_its_start_deadline_is_expired_and_never_runs(site: Site):
     """The last test: this one leaves a failure in the figures."""
     with no_workers(site):
