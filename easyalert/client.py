@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
@@ -39,6 +40,7 @@ from easyalert.settings import AgentSettings
 ANSWER_MAX_BYTES: Final = 64 * 1024 * 1024
 _CONNECT_S: Final = 10.0
 _ANSWER_S: Final = 30.0
+_PIECE_BYTES: Final = 65_536
 _SLOWEST_LINK_BYTES_PER_S: Final = 32 * 1024
 
 M = TypeVar("M", bound=Message)
@@ -121,8 +123,9 @@ class ControlPlaneClient:
 
     async def report(self, results: Sequence[bytes], *, receipts: bool) -> ResultsData | None:
         """Deliver encoded results as one array (contract 1.5). None: a plain server, whose 2xx is for all of them."""
-        body = b"[" + b",".join(results) + b"]"
-        patience = _ANSWER_S + len(body) / _SLOWEST_LINK_BYTES_PER_S
+        size = sum(map(len, results)) + max(0, len(results) - 1) + len(b"[]")
+        patience = _ANSWER_S + size / _SLOWEST_LINK_BYTES_PER_S
+        body: bytes | _Array = _Array(results, size) if size > _PIECE_BYTES else b"[" + b",".join(results) + b"]"
         with self.breaker.request():
             answer = await self._ask("POST", paths.RESULTS, body, patience=patience)
             return _model(ResultsData, _data(answer)) if receipts else None
@@ -146,13 +149,15 @@ class ControlPlaneClient:
         self,
         method: str,
         path: str,
-        body: bytes | None = None,
+        body: bytes | _Array | None = None,
         *,
         query: dict[str, str | int] | None = None,
         patience: float = _ANSWER_S,
     ) -> bytes:
         timeout = httpx.Timeout(patience, connect=_CONNECT_S)
         headers = {} if self.instance is None else {paths.INSTANCE_HEADER: self.instance}
+        if isinstance(body, _Array):
+            headers["Content-Length"] = str(body.size)  # else it would go out chunked, which not every server takes
         try:
             # httpx's limits are per read: a peer that drips bytes would hold us for ever
             async with (
@@ -172,6 +177,26 @@ class ControlPlaneClient:
             ) from None
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as error:
             raise map_error(error) from None
+        finally:
+            if body is not None and (isinstance(body, _Array) or len(body) > _PIECE_BYTES):
+                # a request is part of a cycle of references: until a collection its body stays, and those of many
+                gc.collect()
+
+
+class _Array:
+    """A JSON array of encoded items as a body that is sent in pieces: a large result is not copied at every layer."""
+
+    def __init__(self, items: Sequence[bytes], size: int) -> None:
+        self.size = size
+        self._items = items
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """The array's bytes, in order."""
+        for number, item in enumerate(self._items):
+            yield b"," if number else b"["
+            for start in range(0, len(item), _PIECE_BYTES):
+                yield item[start : start + _PIECE_BYTES]
+        yield b"]"
 
 
 async def _read(response: httpx.Response, limit: int) -> bytes:

@@ -143,7 +143,7 @@ class _Poller:
                 break
             await self._tick()
         end = clock() + _FLUSH_S
-        while clock() < end and self._parts.session.ready.is_set() and self._parts.journal.unreported(1):
+        while clock() < end and self._parts.session.ready.is_set() and self._parts.journal.unreported_keys(1):
             await self._tick()
 
     async def _tick(self) -> None:

@@ -93,18 +93,17 @@ class Reporter:
             return self._reports([due], receipts=receipts)
         width = min(self._width, _BATCH if receipts else _PLAIN_BATCH)
         passed_over = self._deferred.keys() | self._delivered
-        rows = self._journal.unreported(width + len(passed_over))
-        fresh = [row for row in rows if row.key not in passed_over][:width]
+        keys = self._journal.unreported_keys(width + len(passed_over))
+        fresh = [key for key in keys if key not in passed_over][:width]
         self._tried_again = False
         return self._reports(fresh or ([] if due is None else [due]), receipts=receipts)
 
-    def _due(self) -> JobRow | None:
+    def _due(self) -> str | None:
         now = asyncio.get_running_loop().time()
         for key, (_, again) in list(self._deferred.items()):
             if again <= now:
-                row = self._journal.get(key)
-                if row is not None and row.state in OUTBOX:
-                    return row
+                if self._waiting(key) is not None:
+                    return key
                 del self._deferred[key]
         return None
 
@@ -112,10 +111,18 @@ class Reporter:
         now = asyncio.get_running_loop().time()
         return max(0.0, min([_LOOK_S, *(again - now for _, again in self._deferred.values())]))
 
-    def _reports(self, rows: Sequence[JobRow], *, receipts: bool) -> list[Report]:
+    def _waiting(self, key: str) -> JobRow | None:
+        row = self._journal.get(key)
+        return row if row is not None and row.state in OUTBOX else None
+
+    def _reports(self, keys: Sequence[str], *, receipts: bool) -> list[Report]:
+        """Read one by one: a result may be many megabytes, and most of the outbox may not fit into this batch."""
         batch: list[Report] = []
         size = 0
-        for row in rows:
+        for key in keys:
+            row = self._waiting(key)
+            if row is None:
+                continue
             report = report_of(row, receipts=receipts)
             if report is None:
                 self._journal.mark_rejected(row.key, "the result cannot be written as JSON")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from easyalert.client import encode
@@ -16,7 +16,7 @@ _BASE: Final = {"status": "error", "output": None, "error": None, "exitCode": -1
 
 @dataclass(frozen=True)
 class Report:
-    """One row and its encoded result."""
+    """One row, without its result, and the encoded result."""
 
     row: JobRow
     body: bytes
@@ -29,12 +29,13 @@ def report_of(row: JobRow, *, receipts: bool) -> Report | None:
     envelope: dict[str, Any] = {"jobId": row.job_id} | {name: found.get(name, _BASE[name]) for name in _BASE}
     if receipts:
         envelope |= _extension(row)
+    bare = replace(row, result=None)
     try:
-        return Report(row, encode(envelope))
+        return Report(bare, encode(envelope))
     except (ValueError, TypeError, RecursionError):
         pass
     try:
-        return Report(row, encode(json_safe(envelope)))
+        return Report(bare, encode(json_safe(envelope)))
     except (ValueError, TypeError, RecursionError):
         return None
 

@@ -35,10 +35,10 @@ from workers.worker import worker_name
 
 log = logging.getLogger(__name__)
 
-WARM_MIN: Final = 2
-"""Idle workers kept ready for the next jobs while there are jobs; one of them (6 MB) where there was none lately."""
+WARM_MIN: Final = 1
+"""Idle workers kept ready for the next job. Each holds up to 17 MB, and another is forked in some 20 ms."""
 IDLE_RETIRE_S: Final = 60.0
-"""A worker more than these is retired after the pool has had it idle for this long; "lately" is as long."""
+"""A worker more than these is retired after the pool has had it idle for this long."""
 CANCEL_MARGIN_S: Final = 1.0
 """What the worker of a cancelled job gets beyond the job's grace; then it hangs, and is killed."""
 _RENEW_S: Final = 15.0
@@ -73,8 +73,6 @@ class Pool:
         """Set while there is no bookkeeper: when to make the next."""
         self._bookkeeper_pause = Backoff(first=0.1, cap=5.0)
         self._crowded_since: float | None = None
-        self._busy_at = -idle_retire_s
-        """When a worker was heard last to have, or to have had, a job."""
         self._renew_at = time.monotonic() + _RENEW_S
 
     # ---- the loop ---------------------------------------------------------------------------------------------------
@@ -151,7 +149,6 @@ class Pool:
                 self._watch.unregister(process.lifeline)
             return
         for message in heard:
-            self._busy_at = time.monotonic()
             match message["word"]:
                 case "busy":
                     process.key, process.deadline, process.cancel_until = message["key"], None, None
@@ -195,20 +192,16 @@ class Pool:
         """Fork until enough idle workers wait, never beyond the cap."""
         now = time.monotonic()
         while len(self._workers) < self._cap and now >= self._fork_after:
-            if sum(worker.idle for worker in self._workers.values()) >= self._wanted():
+            if sum(worker.idle for worker in self._workers.values()) >= self._warm:
                 return
             slot = min(set(range(1, self._cap + 1)) - {worker.slot for worker in self._workers.values()})
             worker = self._fork(slot, partial(child_main, self._tools, slot))
             self._workers[worker.pid] = worker
 
-    def _wanted(self) -> int:
-        """How many idle workers are to wait."""
-        return self._warm if time.monotonic() - self._busy_at < self._idle_retire_s else min(1, self._warm)
-
     def _retire(self) -> None:
         idle = [worker for worker in self._workers.values() if worker.idle]
         now = time.monotonic()
-        if len(idle) <= self._wanted():
+        if len(idle) <= self._warm:
             self._crowded_since = None
         elif self._crowded_since is None:
             self._crowded_since = now

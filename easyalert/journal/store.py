@@ -214,8 +214,16 @@ class Journal(CancelRequests, ClockSteps):
     # ---- reporting (poller) -----------------------------------------------------------------------------------------
 
     def unreported(self, limit: int = 50) -> list[JobRow]:
-        """The outbox, oldest first."""
+        """The outbox, oldest first, with the results: of as many rows as fit into memory."""
         return self._rows(f"state IN {_OUTBOX_SQL} ORDER BY finished_at, key LIMIT ?", (limit,))
+
+    def unreported_keys(self, limit: int = 50) -> list[str]:
+        """The keys of the outbox, oldest first; cheap, whatever the results weigh."""
+        with self._errors():
+            found = self._db.execute(
+                f"SELECT key FROM jobs WHERE state IN {_OUTBOX_SQL} ORDER BY finished_at, key LIMIT ?", (limit,)
+            )
+            return [row[0] for row in found]
 
     def mark_reported(self, keys: Iterable[str]) -> None:
         """The control plane has answered for these results. They stay as de-duplication memory until pruned."""

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import json
 import logging
+import tracemalloc
 
 import pytest
 
@@ -78,6 +80,38 @@ def test_the_base_protocol(plain_server):
     assert len(plain_server.results["j"]) == 2
     assert [seen.endpoint for seen in plain_server.seen] == ["register", "poll", "poll", "results", "heartbeat"]
     assert all(seen.headers["x-agent-api-key"] == "ea_agent_of_the_tests" for seen in plain_server.seen)
+
+
+def test_a_large_report_goes_out_in_pieces_and_arrives_whole(plain_server):
+    output = "ü" * 100_000
+    large = [encode({**json.loads(RESULT), "jobId": f"j{number}", "output": output}) for number in range(3)]
+    assert ask(plain_server.url, lambda client: client.report(large, receipts=False)) is None
+    assert [plain_server.results[f"j{number}"][0]["output"] for number in range(3)] == [output] * 3
+    (seen,) = plain_server.of("results")
+    assert int(seen.headers["content-length"]) == sum(map(len, large)) + 4
+    assert "transfer-encoding" not in seen.headers
+
+
+def test_the_bodies_of_large_requests_do_not_pile_up(plain_server):
+    """Each is part of a cycle of references, which only a collection would find."""
+    gc.collect()
+    gc.disable()
+    try:
+        large = [encode({**json.loads(RESULT), "output": "x" * 500_000})]
+
+        async def many(client):
+            for _ in range(3):
+                await client.report(large, receipts=False)
+            tracemalloc.start()
+            for _ in range(20):
+                await client.report([bytes(large[0])[:-1] + b" }"], receipts=False)
+            return tracemalloc.get_traced_memory()[0]
+
+        kept = ask(plain_server.url, many)
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert kept < 5_000_000
 
 
 def test_orders_are_asked_for_by_a_poll_without_slots():

@@ -208,7 +208,7 @@ def test_an_executor_that_ends_or_blocks_its_process_hurts_its_own_job_only(make
         assert journal.note("capabilities") == ["http", "odd", "script"]
 
 
-def test_idle_workers_are_retired_and_where_there_are_no_jobs_one_waits(make_chain):
+def test_idle_workers_above_the_warm_one_are_retired(make_chain):
     chain = make_chain(start=False, max_concurrent_jobs=4)
     chain.start_patched("import workers.pool\nworkers.pool.Pool.__init__.__kwdefaults__['idle_retire_s'] = 0.2")
     keys = [chain.bash("sleep 0.4") for _ in range(4)]
