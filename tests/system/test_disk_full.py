@@ -23,7 +23,7 @@ from tests.support.waiting import eventually
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
 DISK_MB = 64
-JOBS = 6
+JOBS = 8
 
 
 def small_disk(place: Path) -> None:
@@ -150,7 +150,7 @@ def test_running_jobs_are_answered_for_nothing_is_taken_and_all_is_well_afterwar
 
 
 def test_what_is_too_large_for_the_rest_is_recorded_cut(site, tmp_path):
-    """6 results of 2 MB are more than what is kept for them, and whoever fills the disk is as quick as the agent."""
+    """8 results of 2 MB are more than what is kept for them, and whoever fills the disk is as quick as the agent."""
     plane, agent, _ = site
     big = "head -c 1000000 /dev/zero | tr '\\0' x; head -c 1000000 /dev/zero | tr '\\0' y >&2; echo last"
     ids = begin(plane, tmp_path / "gate", big)

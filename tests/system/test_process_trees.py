@@ -7,6 +7,7 @@ Six trees run at once as jobs of a real agent, bombs included, and one thing hap
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 import signal
@@ -29,6 +30,8 @@ from tests.support.stack import Agent, ControlPlane
 from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+
+log = logging.getLogger(__name__)
 
 GONE_WITHIN_S = 3.0
 """The promise."""
@@ -126,7 +129,6 @@ class Site:
         self,
         since: Callable[[Tree], float],
         what: str,
-        record: Callable[[str, object], None],
         *,
         starting_s: float = 0.0,
     ) -> None:
@@ -134,7 +136,7 @@ class Site:
         with contextlib.suppress(AssertionError):
             eventually(lambda: all_gone(self.trees), within=LIFE_S, what="all trees gone")
         times = {t.kind: None if t.gone_at is None else round(t.gone_at - since(t), 2) for t in self.trees}
-        record(what, times)
+        log.info("%s: %s", what, times)
         assert all(took is not None and took <= GONE_WITHIN_S + starting_s for took in times.values()), times
         assert self.marked() == []
 
@@ -205,58 +207,58 @@ def site(request):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_a_time_out_ends_them(site, record_property):
+def test_a_time_out_ends_them(site):
     with site.planted(timeout_s=6):
         ids = dict(zip((tree.kind for tree in site.trees), site.ids, strict=True))
         started = site.started()
-        site.judge(lambda tree: started[ids[tree.kind]] + 6, "time-out", record_property)
+        site.judge(lambda tree: started[ids[tree.kind]] + 6, "time-out")
         for job_id in site.ids:
             assert site.plane.wait(job_id)["status"] == "timed_out"
 
 
-def test_a_request_to_cancel_ends_them_after_their_grace(site, record_property):
+def test_a_request_to_cancel_ends_them_after_their_grace(site):
     with site.planted():
         asked = {}
         for tree, job_id in zip(site.trees, site.ids, strict=True):
             asked[tree.kind] = time.monotonic()
             assert site.plane.api.post(f"/jobs/{job_id}/cancel").status_code == 202
-        site.judge(lambda tree: asked[tree.kind] + GRACE_S, "cancel", record_property)
+        site.judge(lambda tree: asked[tree.kind] + GRACE_S, "cancel")
         for job_id in site.ids:
             assert site.plane.wait(job_id)["status"] == "cancelled"
 
 
-def test_the_death_of_their_workers_ends_them(site, record_property):
+def test_the_death_of_their_workers_ends_them(site):
     with site.planted():
         moment = time.monotonic()
         for process in site.forks():  # the bookkeeper among them
             process.kill()
-        site.judge(lambda _: moment, "workers killed", record_property)
+        site.judge(lambda _: moment, "workers killed")
         for job_id in site.ids:
             assert site.plane.wait(job_id)["status"] == "in_doubt"
 
 
-def test_the_death_of_the_pool_ends_them(site, record_property):
+def test_the_death_of_the_pool_ends_them(site):
     with site.planted():
         pool = site.pool()
         moment = time.monotonic()
         pool.kill()
-        site.judge(lambda _: moment, "pool killed", record_property)
+        site.judge(lambda _: moment, "pool killed")
         for job_id in site.ids:
             assert site.plane.wait(job_id)["status"] == "in_doubt"
 
 
-def test_the_death_of_supervisord_ends_them(site, record_property):
+def test_the_death_of_supervisord_ends_them(site):
     with site.planted():
         moment = time.monotonic()
         site.agent.stop(signal.SIGKILL)
-        site.judge(lambda _: moment, "supervisord killed", record_property)
+        site.judge(lambda _: moment, "supervisord killed")
         eventually(lambda: not _port_taken(site.agent.admin_port), within=10, what="the programs' end")
         site.agent.start()
         for job_id in site.ids:
             assert site.plane.wait(job_id)["status"] == "in_doubt"
 
 
-def test_the_next_start_ends_what_a_dead_machine_has_left(site, record_property):
+def test_the_next_start_ends_what_a_dead_machine_has_left(site):
     with site.planted():
         assert site.agent.process is not None
         supervisor = psutil.Process(site.agent.process.pid)
@@ -270,7 +272,7 @@ def test_the_next_start_ends_what_a_dead_machine_has_left(site, record_property)
         eventually(lambda: not _port_taken(site.agent.admin_port), within=10, what="the programs' end")
         moment = time.monotonic()
         site.agent.start()
-        site.judge(lambda _: moment, "all killed, then started", record_property, starting_s=STARTING_S)
+        site.judge(lambda _: moment, "all killed, then started", starting_s=STARTING_S)
         for job_id in site.ids:
             assert site.plane.wait(job_id)["status"] == "in_doubt"
 
