@@ -1,6 +1,7 @@
 """HTTP requests: `http.request`, `http.testConnection` (contract 3.3).
 
-**Where a request may go** is decided by the address guard for every connection; redirects are never followed.
+**Where a request may go** is decided by the address guard for every connection. Redirects are not followed, unless the
+job says `followRedirects`: then each hop is judged anew by the rules of `workers.sdk.http_redirects`.
 
 **Where a credential may go.** It is bound to one origin (scheme, host and port), the first of these that there is:
 
@@ -23,6 +24,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import httpx
@@ -36,6 +38,7 @@ from easyalert.netguard.transport import guarded_client
 from workers.sdk import Context, Executor, ExecutorResult, Parameters, action, failure, success
 from workers.sdk.http_assertions import Assertions
 from workers.sdk.http_body import HttpBody
+from workers.sdk.http_redirects import MAX_REDIRECTS, REDIRECTS, Hop, next_hop
 from workers.sdk.http_request import BodyType, auth_header, encode_body, header_list, join_url, with_query
 
 DEFAULT_TIMEOUT_S: Final = 30.0
@@ -93,6 +96,11 @@ class RequestParameters(_Limited):
     raw_content_type: str = Field(
         default="text/plain", alias="rawContentType", description="With `raw`, unless a Content-Type header is given."
     )
+    follow_redirects: bool = Field(
+        default=False,
+        alias="followRedirects",
+        description=f"At most {MAX_REDIRECTS}; never from https to http, never with a credential to another origin.",
+    )
     assertions: Assertions = Field(default_factory=Assertions, description="What the answer must be.")
 
     @field_validator("headers", "query_params", "assertions", mode="before")
@@ -122,6 +130,15 @@ class ConnectionTestParameters(_Limited):
     host: str = Field(default="", description="As `baseUrl`; https is assumed.")
 
 
+@dataclass(frozen=True)
+class _Exchanged:
+    """An answer, its body, and how many redirects led to it."""
+
+    answer: httpx.Response
+    body: HttpBody
+    followed: int
+
+
 class HttpExecutor(Executor):
     """Requests through the address guard. Holds nothing between jobs: a client keeps cookies."""
 
@@ -136,15 +153,15 @@ class HttpExecutor(Executor):
         body, content_type = encode_body(params.body, params.body_type, params.raw_content_type)
         headers = header_list(params.headers, content_type)
         bound = (_address(credential), _address(params.connection_config), params.base_url)
-        request = _request(params.method, target, headers, body, _auth(ctx, credential, target, bound))
-        exchanged = await _until_cancelled(ctx, _exchange(ctx, request, params.seconds(DEFAULT_TIMEOUT_S)))
+        hop = _hop(params.method, target, headers, body, _auth(ctx, credential, target, bound))
+        exchange = _exchange(ctx, hop, params.seconds(DEFAULT_TIMEOUT_S), follow=params.follow_redirects)
+        exchanged = await _until_cancelled(ctx, exchange)
         if exchanged is None:
             return _cancelled()
-        answer, kept = exchanged
-        output = _output(ctx, answer, kept)
-        problem = params.assertions.problem(answer.status_code, kept)
-        if problem is None and answer.status_code >= 400 and not params.assertions.status_codes:
-            problem = f"HTTP {answer.status_code}"
+        output, status = _output(ctx, exchanged), exchanged.answer.status_code
+        problem = params.assertions.problem(status, exchanged.body)
+        if problem is None and status >= 400 and not params.assertions.status_codes:
+            problem = f"HTTP {status}"
         return success(output) if problem is None else failure(problem, output=output)
 
     @action("testConnection", idempotent=True)
@@ -159,25 +176,25 @@ class HttpExecutor(Executor):
         target = parse_target(asked, ctx.network_policy, parameter="connectionConfig.baseUrl")
         auth = _auth(ctx, credential, target, addresses)
         for method in ("HEAD", "GET"):
-            exchange = _exchange(ctx, _request(method, target, [], None, auth), params.seconds(TEST_TIMEOUT_S))
+            exchange = _exchange(ctx, _hop(method, target, [], None, auth), params.seconds(TEST_TIMEOUT_S))
             exchanged = await _until_cancelled(ctx, exchange)
             if exchanged is None:
                 return _cancelled()
-            answer, kept = exchanged
-            if answer.status_code not in {405, 501}:
+            output, status = _output(ctx, exchanged), exchanged.answer.status_code
+            if status not in {405, 501}:
                 break
-        message = f"{target.short_origin} answered {answer.status_code} to {method}"
-        output = {**_output(ctx, answer, kept), "message": message}
-        return success(output) if answer.status_code < 400 else failure(f"HTTP {answer.status_code}", output=output)
+        message = f"{target.short_origin} answered {status} to {method}"
+        output["message"] = message
+        return success(output) if status < 400 else failure(f"HTTP {status}", output=output)
 
 
-def _request(
+def _hop(
     method: str,
     target: Target,
     headers: list[tuple[bytes, bytes]],
     body: bytes | None,
     auth: tuple[bytes, bytes] | None,
-) -> httpx.Request:
+) -> Hop:
     if auth is not None:  # the credential replaces what the job says about the same header
         headers = [*(header for header in headers if header[0].lower() != auth[0].lower()), auth]
     given = {name.lower() for name, _ in headers}
@@ -187,19 +204,33 @@ def _request(
         (b"Accept-Encoding", b"gzip, deflate"),
     )
     headers = [*(default for default in defaults if default[0].lower() not in given), *headers]
+    return Hop(method, target, tuple(headers), body)
+
+
+def _request(hop: Hop) -> httpx.Request:
     try:
-        return httpx.Request(method, target.url, headers=headers, content=body)
+        return httpx.Request(hop.method, hop.target.url, headers=list(hop.headers), content=hop.body)
     except (httpx.InvalidURL, UnicodeError):
         raise InvalidParameter("url", "is no URL that can be sent") from None
 
 
-async def _exchange(ctx: Context, request: httpx.Request, seconds: float) -> tuple[httpx.Response, HttpBody]:
-    """One request and its answer, read up to the limit. Raises TargetError when there is no whole answer."""
+async def _exchange(ctx: Context, hop: Hop, seconds: float, *, follow: bool = False) -> _Exchanged:
+    """A request and its answer, read up to the limit; with `follow`, the last answer of a chain of redirects.
+
+    `seconds` limit the whole of it. Raises TargetError when there is no whole answer, and as `next_hop` does.
+    """
     limit = max(0.001, min(seconds, ctx.remaining()))
-    origin = f"{request.url.scheme}://{request.url.netloc.decode('ascii', 'replace')}"
+    followed = 0
     try:
-        async with guarded_client(ctx.network_policy, timeout=limit) as client:
-            answer = await client.send(request, stream=True)
+        async with asyncio.timeout(limit), guarded_client(ctx.network_policy, timeout=limit) as client:
+            answer = await client.send(_request(hop), stream=True)
+            while follow and answer.status_code in REDIRECTS and "location" in answer.headers:
+                await answer.aclose()
+                if followed == MAX_REDIRECTS:
+                    raise TargetError(f"{hop.target.short_origin} redirects on after {MAX_REDIRECTS} redirects")
+                followed += 1
+                hop = next_hop(hop, answer.status_code, answer.headers["location"], ctx.network_policy)
+                answer = await client.send(_request(hop), stream=True)
             body = HttpBody(
                 content_encoding=answer.headers.get("content-encoding", ""),
                 content_type=answer.headers.get("content-type", ""),
@@ -209,13 +240,13 @@ async def _exchange(ctx: Context, request: httpx.Request, seconds: float) -> tup
                 if body.full:
                     break
             await answer.aclose()
-    except httpx.TimeoutException:
+    except (httpx.TimeoutException, TimeoutError):
         if ctx.stopped() == "timed_out":
             raise TimeoutError from None  # the job's limit, not the request's
-        raise TargetError(f"{origin} gave no complete answer within {limit:g} s") from None
+        raise TargetError(f"{hop.target.short_origin} gave no complete answer within {limit:g} s") from None
     except httpx.TransportError as error:
-        raise TargetError(f"no answer from {origin}: {error or type(error).__name__}") from None
-    return answer, body
+        raise TargetError(f"no answer from {hop.target.short_origin}: {error or type(error).__name__}") from None
+    return _Exchanged(answer, body, followed)
 
 
 async def _until_cancelled(ctx: Context, work: Awaitable[T]) -> T | None:
@@ -241,8 +272,9 @@ def _cancelled() -> ExecutorResult:
     )
 
 
-def _output(ctx: Context, answer: httpx.Response, body: HttpBody) -> dict[str, Any]:
-    """The output of contract 3.3."""
+def _output(ctx: Context, exchanged: _Exchanged) -> dict[str, Any]:
+    """The output of contract 3.3; of followed redirects, where the last one led."""
+    answer, body = exchanged.answer, exchanged.body
     output: dict[str, Any] = {
         "statusCode": answer.status_code,
         "headers": {name.lower(): value for name, value in answer.headers.items()},
@@ -250,6 +282,8 @@ def _output(ctx: Context, answer: httpx.Response, body: HttpBody) -> dict[str, A
         "bodyParsed": body.parsed(),
         "truncated": body.truncated,
     }
+    if exchanged.followed:
+        output |= {"redirectLocation": str(answer.request.url), "redirectFollowed": True}
     if 300 <= answer.status_code < 400:
         output |= {"redirectLocation": answer.headers.get("location", "unknown"), "redirectFollowed": False}
     return output
