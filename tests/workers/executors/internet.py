@@ -10,7 +10,6 @@ import ipaddress
 import json
 import os
 import socket
-import ssl
 import sys
 import tempfile
 import threading
