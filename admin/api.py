@@ -6,35 +6,17 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable
-from typing import Any, Final, NoReturn
+from typing import Any, NoReturn
 
 from fastapi import APIRouter, FastAPI, Request
 from starlette.exceptions import HTTPException
 
-from admin import answers
+from admin import answers, described
 from easyalert import __version__
 from easyalert.errors import VaultError
 from vault import Vault, check_connection_id
 
 log = logging.getLogger(__name__)
-
-_OBJECT_BODY: Final = {
-    "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}},
-}
-_REKEY_BODY: Final = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "required": ["newApiKey"],
-                    "properties": {"newApiKey": {"type": "string", "minLength": 1}},
-                }
-            }
-        },
-    },
-}
 
 Answer = dict[str, Any]
 
@@ -52,6 +34,7 @@ def build(vault: Vault, *, rekey: Callable[[str], int], status: Callable[[], Ans
         redoc_url=None,
         # A redirect would answer to a path nobody wrote down, and outside the JSON form.
         redirect_slashes=False,
+        responses=described.FAILURES,
     )
     answers.install(app)
     app.include_router(_looking(status))
@@ -63,12 +46,12 @@ def build(vault: Vault, *, rekey: Callable[[str], int], status: Callable[[], Ans
 def _looking(status: Callable[[], Answer]) -> APIRouter:
     router = APIRouter()
 
-    @router.get("/health")
+    @router.get("/health", response_model=described.Health)
     async def health() -> Answer:
         """Whether this process answers. The one route without a token: it says nothing else."""
         return {"status": "ok"}
 
-    @router.get("/status")
+    @router.get("/status", response_model=described.Status)
     async def state() -> Answer:
         """How the agent is: registration, control plane, workers, queue, journal, vault, last errors."""
         return {"success": True, "data": await asyncio.to_thread(status)}
@@ -79,13 +62,13 @@ def _looking(status: Callable[[], Answer]) -> APIRouter:
 def _connections(vault: Vault) -> APIRouter:
     router = APIRouter(prefix="/connections")
 
-    @router.get("")
+    @router.get("", response_model=described.Names)
     async def list_connections() -> Answer:
         """The ids of all stored credentials."""
         names = await asyncio.to_thread(vault.names)
         return {"success": True, "data": names, "count": len(names)}
 
-    @router.put("/{connection_id}", openapi_extra=_OBJECT_BODY)
+    @router.put("/{connection_id}", response_model=described.Done, openapi_extra=described.CREDENTIALS)
     async def store(connection_id: str, request: Request) -> Answer:
         """Store credentials, replacing former ones of this id as a whole."""
         check_connection_id(connection_id)
@@ -94,14 +77,14 @@ def _connections(vault: Vault) -> APIRouter:
         log.info("credentials of '%s' were stored by the admin API", connection_id)
         return _done(connection_id, "the credentials are stored")
 
-    @router.delete("/{connection_id}")
+    @router.delete("/{connection_id}", response_model=described.Done)
     async def delete(connection_id: str) -> Answer:
         """Delete credentials."""
         await asyncio.to_thread(vault.delete, connection_id)
         log.info("credentials of '%s' were deleted by the admin API", connection_id)
         return _done(connection_id, "the credentials are deleted")
 
-    @router.post("/{connection_id}/test")
+    @router.post("/{connection_id}/test", response_model=described.Tested)
     async def test(connection_id: str) -> Answer:
         """Open the entry and answer the names of its fields, never their values."""
         credentials = await asyncio.to_thread(vault.get, connection_id)
@@ -115,7 +98,7 @@ def _connections(vault: Vault) -> APIRouter:
 def _rekeying(rekey: Callable[[str], int]) -> APIRouter:
     router = APIRouter()
 
-    @router.post("/vault/rekey", openapi_extra=_REKEY_BODY)
+    @router.post("/vault/rekey", response_model=described.Rekeyed, openapi_extra=described.NEW_KEY)
     async def rekey_vault(request: Request) -> Answer:
         """Encrypt the vault anew under the API key this agent will get."""
         new_api_key = (await _json_object(request)).get("newApiKey")
