@@ -166,9 +166,11 @@ class _Forms:
     """The forms to look for. One regular expression finds their first six bytes; the few candidates are compared."""
 
     def __init__(self, forms: Iterable[bytes]) -> None:
-        self._by_head: dict[bytes, list[bytes]] = {}
+        by_head: dict[bytes, list[bytes]] = {}
         for form in sorted(set(forms), key=len, reverse=True):
-            self._by_head.setdefault(form[:MIN_SECRET_CHARS], []).append(form)
+            by_head.setdefault(form[:MIN_SECRET_CHARS], []).append(form)
+        # tuples: `startswith` compares all forms of a head in one call, and text full of heads is the worst case
+        self._by_head = {head: tuple(found) for head, found in by_head.items()}
         self.none = not self._by_head
         self._beginnings = {head[:length] for head in self._by_head for length in range(1, MIN_SECRET_CHARS)}
         self._longest = max((len(forms[0]) for forms in self._by_head.values()), default=0)
@@ -179,10 +181,9 @@ class _Forms:
         search, by_head = self._heads.search, self._by_head
         at = 0
         while (hit := search(data, at)) and (start := hit.start()) < before:
-            for form in by_head[hit[0]]:
-                if data.startswith(form, start):
-                    yield start, start + len(form)
-                    break
+            forms = by_head[hit[0]]
+            if data.startswith(forms, start):
+                yield start, start + next(len(form) for form in forms if data.startswith(form, start))
             at = start + 1
 
     def first_unfinished(self, data: bytes) -> int:
