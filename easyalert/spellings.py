@@ -26,6 +26,9 @@ LARGE_CHARS: Final = 32_768
 
 # `base64` wraps at 76 columns, PEM and OpenSSL at 64.
 _WRAP_COLUMNS: Final = (64, 76)
+# `xxd -p` wraps at 60 columns; `openssl`, `od` and packet dumps put these between the bytes.
+_HEX_COLUMNS: Final = 60
+_HEX_JOINTS: Final = (":", " ", "-")
 _URLSAFE_BASE64: Final = bytes.maketrans(b"+/", b"-_")
 # The frame of a PEM block is public and stands in every certificate a tool prints.
 _PEM_FRAME: Final = re.compile(r"-----(BEGIN|END) [A-Z0-9 ]+-----")
@@ -70,6 +73,9 @@ def spellings(secret: str) -> set[bytes]:
     lines = _lines(secret)
     for text in _whole(secret):
         forms.update(_encodings(text))
+    if len(secret) <= LARGE_CHARS:
+        for text in {secret, secret.strip()}:
+            forms.update(_hex_dumps(_utf8(text)))
     for line in lines:
         forms.update((_utf8(line),) if len(lines) > MANY_LINES else _encodings(line))
     return {piece for form in forms for piece in _pieces(form) if len(piece) >= MIN_SECRET_CHARS}
@@ -103,6 +109,16 @@ def _raw(text: str) -> Iterator[bytes]:
     yield text.encode("utf-16-le", "surrogatepass")
     if not text.isascii() and max(text) <= "\xff":
         yield text.encode("latin-1")
+
+
+def _hex_dumps(raw: bytes) -> Iterator[bytes]:
+    whole = raw.hex()
+    for form in (*(raw.hex(joint) for joint in _HEX_JOINTS), *_wrapped(whole, _HEX_COLUMNS)):
+        yield from (form.encode(), form.upper().encode())
+
+
+def _wrapped(form: str, width: int) -> list[str]:
+    return [form[at : at + width] for at in range(0, len(form), width)]
 
 
 def _base64(raw: bytes) -> Iterator[bytes]:

@@ -30,6 +30,8 @@ ENCODERS = {
     "raw": str,
     "hex": lambda s: s.encode().hex(),
     "HEX": lambda s: s.encode().hex().upper(),
+    "hex with colons": lambda s: s.encode().hex(":"),
+    "HEX with dashes": lambda s: s.encode().hex("-").upper(),
     "json": json.dumps,
     "json utf-8": lambda s: json.dumps(s, ensure_ascii=False),
     "json slashes": lambda s: json.dumps(s).replace("/", "\\/"),
@@ -100,6 +102,8 @@ def test_base64_of_the_secret_alone_leaves_nothing(encode, length):
         'echo "${1@Q}"',
         "printf '%s' \"$1\" | base64",
         "printf '%s' \"$1\" | od -An -tx1 -v | tr -d ' \\n'",
+        "printf '%s' \"$1\" | od -An -tx1 -v -w2000",
+        "printf '%s' \"$1\" | od -An -tx1 -v | tr -d ' \\n' | fold -w 60",
     ],
 )
 def test_what_bash_prints(secret, command):
