@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -88,7 +89,9 @@ def _json_object(raw: bytes) -> dict[str, Any]:
     if not raw.strip():
         raise MalformedDocumentError("it is empty")
     try:
-        document = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        document = json.loads(
+            raw.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite
+        )
     except MalformedDocumentError:
         raise
     except (ValueError, RecursionError):
@@ -106,6 +109,14 @@ def _unique(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
             raise MalformedDocumentError("it holds the same name twice")
         found[name] = value
     return found
+
+
+def _finite(text: str) -> float:
+    # 1e999 would be written as Infinity, and that file nobody could read again.
+    number = float(text)
+    if not math.isfinite(number):
+        raise MalformedDocumentError(f"it holds a number that is too large ({text[:20]})")
+    return number
 
 
 def _refuse_constant(_constant: str) -> NoReturn:

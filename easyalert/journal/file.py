@@ -175,6 +175,8 @@ class JournalFile:
             if self._means_full(error):
                 raise JournalFull(f"the disk that holds the job journal {self.path} is full ({error})") from None
             raise JournalError(f"the job journal {self.path} cannot be used: {error}") from None
+        except UnicodeEncodeError as error:  # bytes of a command line that are no UTF-8, half a JSON escape
+            raise JournalError(f"the job journal holds no such name: {error.object!a} is no text") from None
         except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
             raise  # a mistake in this program (closed, another thread, a broken rule), not in the file
         except sqlite3.DatabaseError as error:

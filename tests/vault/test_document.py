@@ -34,6 +34,12 @@ def test_the_written_form_is_one_line_without_a_newline():
     assert list(json.loads(written)) == ["salt", "credentials", "meta"]
 
 
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "1" + "0" * 400 + ".0"])
+def test_a_number_that_could_not_be_written_again_is_refused_when_it_is_read(number):
+    with pytest.raises(MalformedDocumentError, match="too large"):
+        parse(f'{{"salt": "{SALT_TEXT}", "credentials": {{}}, "more": [{number}]}}'.encode())
+
+
 @pytest.mark.parametrize(
     ("raw", "reason"),
     [

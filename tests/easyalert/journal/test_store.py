@@ -2,6 +2,7 @@ import sqlite3
 
 import pytest
 
+from easyalert.errors import JournalError
 from easyalert.journal import State
 from easyalert.journal.rows import OUTBOX, job_key
 from tests.easyalert.journal.conftest import OTHER_WORKER, WORKER, envelope, new_job
@@ -454,3 +455,10 @@ def test_doubt_about_what_may_not_be_repeated_says_nothing_of_the_kind(journal):
     journal.take([new_job()])
     assert die(journal, run_again=False) is State.IN_DOUBT
     assert "repeatable" not in journal.get("job_1").result
+
+
+def test_a_name_that_is_no_text_is_said_to_be_none(journal):
+    """What a command line holds when its bytes are no UTF-8."""
+    for ask in (journal.find, journal.get, journal.asked_to_cancel, lambda name: journal.cancel(name, "me")):
+        with pytest.raises(JournalError, match="is no text"):
+            ask("job\udcff")
