@@ -151,6 +151,24 @@ def test_a_poisoned_batch_is_split_down_to_the_one_result(drive, plain_server, c
     assert len(plain_server.of("results")) <= 10  # and it is not tried again
 
 
+def test_seven_hundred_results_wait_for_a_control_plane_that_is_away(drive, plain_server):
+    """None is dropped for its number or its age."""
+    waiting = names(700)
+
+    async def scenario(rig):
+        plain_server.always("results", Status(503))
+        rig.finish(*waiting)
+        rig.register()
+        Reporting(rig)
+        await rig.until(lambda: plain_server.of("results"))
+        assert len(rig.journal.unreported(limit=1000)) == 700
+        plain_server.well("results")
+        await rig.until(delivered(rig, *waiting), within=30)
+
+    drive(plain_server, scenario)
+    assert {name: len(found) for name, found in plain_server.results.items()} == dict.fromkeys(waiting, 1)
+
+
 def test_one_result_too_large_for_the_server_does_not_block_the_others(drive, plain_server, caplog):
     plain_server.max_body_bytes = 50_000
 
