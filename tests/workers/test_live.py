@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import tempfile
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from easyalert import wakeup
 from easyalert.hardening import become_subreaper
 from easyalert.runtime import this_process
+from easyalert.spellings import spellings
 from easyalert.spool import JobOfSpool, Place, SpoolReader, shown_spools
 from workers.executors.script import Script
 from workers.live import LiveOutput
@@ -137,3 +139,31 @@ def test_a_program_is_followed_while_it_runs_and_a_split_secret_is_never_in_the_
     raw = b"".join(file.read_bytes() for file in (folder / "k").iterdir())
     assert second.encode() not in raw
     live.close()
+
+
+HALVES = """
+import os, sys, time
+for form in map(bytes.fromhex, sys.argv[1:]):
+    for part in (b"<" + form[: len(form) // 2], form[len(form) // 2 :] + b">"):
+        os.write(1, part)
+        time.sleep(0.005)
+"""
+
+
+@pytest.mark.system
+def test_every_spelling_of_a_secret_in_two_writes_is_neither_live_nor_in_the_result(tmp_path, poller):
+    become_subreaper()
+    secret = "p@ss w0rd/ü+'\"&"
+    ctx = Harness(Script(), tmp_path, credential={"password": secret}).context("bash", {}, timeout_s=60)
+    ctx.credential()
+    ctx.live = live = LiveOutput(
+        tmp_path / "output", "k", JobOfSpool("job_1", 1, this_process()), Path(poller.getsockname())
+    )
+    forms = sorted(spellings(secret))
+    arguments = ["-I", "-c", HALVES, *(form.hex() for form in forms)]
+    end = run_process(ctx, [sys.executable, *arguments], env={"PATH": os.environ["PATH"]})
+    live.close()
+    spooled = b"".join(data for _, data in printed(tmp_path))
+    assert spooled.count(b"[REDACTED]") == end.stdout.text().count("[REDACTED]") == ctx.redactor.count >= len(forms)
+    for clean in (spooled, end.stdout.text().encode()):
+        assert not [form for form in forms if form in clean.replace(b"[REDACTED]", b"\0")]
