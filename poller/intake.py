@@ -7,6 +7,7 @@ with its parameters sealed or, where it cannot be run at all, with its refusal a
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 _BASE_FIELDS: Final = ("jobId", "actionType", "connectionId", "params")
 _NAME_MAX_CHARS: Final = 200
 _START_WITHIN_MAX_S: Final = 7 * 24 * 3600.0
+_LEASE_MAX_S: Final = 24 * 3600.0
+_ATTEMPT_MAX: Final = 2**53  # what every reader of JSON can count to, and the journal's columns hold
 
 
 class Unusable(Exception):  # noqa: N818 - not an error of ours: what the job is
@@ -65,8 +68,8 @@ def read_job(entry: Any, *, key: PublicKey, extended: bool, ack: bool) -> NewJob
         timeout_s=job_timeout_seconds(envelope.params.get("timeout")),
         idempotent=envelope.idempotent,
         needs_ack=ack and attempt is not None,
-        lease_s=envelope.lease_seconds,
-        start_within_s=START_WITHIN_DEFAULT_S if start_within is None else min(start_within, _START_WITHIN_MAX_S),
+        lease_s=None if envelope.lease_seconds is None else _within(envelope.lease_seconds, _LEASE_MAX_S),
+        start_within_s=START_WITHIN_DEFAULT_S if start_within is None else _within(start_within, _START_WITHIN_MAX_S),
     )
 
 
@@ -85,7 +88,18 @@ def _envelope(entry: dict[str, Any], *, extended: bool) -> JobEnvelope:
         raise Unusable("the job's actionType is empty, too long or not text")
     if not _carried(envelope.connection_id or ""):
         raise Unusable("the job's connectionId is not text")
+    if _attempt(envelope.attempt) != envelope.attempt:
+        raise Unusable("the job's attempt is no number from 0 on")
     return envelope
+
+
+def _attempt(value: Any) -> int | None:
+    return value if type(value) is int and 0 <= value <= _ATTEMPT_MAX else None
+
+
+def _within(seconds: float, most: float) -> float:
+    """A span of time that the journal can add to its clocks: `nan` is none, and neither are centuries."""
+    return min(max(seconds, 0.0), most) if not math.isnan(seconds) else 0.0
 
 
 def _parameters(envelope: JobEnvelope) -> bytes:
@@ -100,10 +114,10 @@ def _parameters(envelope: JobEnvelope) -> bytes:
 
 
 def _refused(job_id: str, entry: dict[str, Any], sentence: str, *, extended: bool) -> NewJob:
-    action, attempt = entry.get("actionType"), entry.get("attempt") if extended else None
+    action, attempt = entry.get("actionType"), _attempt(entry.get("attempt")) if extended else None
     return NewJob(
         job_id=job_id,
-        attempt=attempt if type(attempt) is int else None,
+        attempt=attempt,
         action=action if isinstance(action, str) and _carried(action) and len(action) <= _NAME_MAX_CHARS else "invalid",
         connection_id=None,
         sealed=b"",

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 SLOW_S = 1.0
 
-settings.register_profile("long", max_examples=20_000, deadline=None, suppress_health_check=list(HealthCheck))
+settings.register_profile("long", max_examples=5_000, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def bounded(examples):

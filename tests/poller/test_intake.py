@@ -6,6 +6,7 @@ import logging
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from easyalert.journal import Journal
 from easyalert.protocol.limits import JOB_PARAMS_MAX_CHARS
 from easyalert.sealing import PrivateKey, seal_info
 from poller.intake import read_job, read_jobs
@@ -128,3 +129,23 @@ def test_a_refusal_carries_its_attempt_and_needs_no_permit():
 
 def test_unknown_fields_are_ignored():
     assert read(entry(colour="green", nested={"a": 1}), extended=True).refusal is None
+
+
+@pytest.mark.parametrize("attempt", [-1, 2**63, 10**40])
+def test_an_attempt_nobody_can_count_to_is_refused_and_can_be_written_down(attempt, tmp_path):
+    """With a second fault and without: the journal's columns hold 64 bits."""
+    jobs = [read(entry(attempt=attempt, **more), extended=True) for more in ({}, {"actionType": ""})]
+    assert [job.refusal["error"].split(":")[0] for job in jobs] == ["refused", "refused"]
+    with Journal(tmp_path / "journal.sqlite3") as journal:
+        assert journal.take(jobs[:1])
+        assert journal.take(jobs[1:])
+
+
+@pytest.mark.parametrize("field", ["leaseSeconds", "startWithinSeconds"])
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), -float("inf"), 1e300, -5, 10**30])
+def test_spans_of_time_beyond_the_clock_are_bounded(field, value, tmp_path):
+    job = read(entry(attempt=1, **{field: value}), extended=True, ack=True)
+    assert 0 <= (job.lease_s or 0) <= 86_400
+    assert 0 <= job.start_within_s <= 604_800
+    with Journal(tmp_path / "journal.sqlite3") as journal:
+        assert journal.take([job])
