@@ -15,7 +15,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
-#include <sched.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <stdint.h>
@@ -35,6 +34,7 @@
 #define UNSCALED_NS (10 * INT64_C(1000000))
 #define NEVER INT64_MAX
 #define WEAK_SPINS 1000
+#define PATIENT_SPINS 20000 /* 2 s at least */
 
 /* chaos/clock.py has the same layout. */
 struct control {
@@ -112,8 +112,8 @@ static int64_t fake_ns(clockid_t clock, double *rate) {
     struct control seen;
     int64_t real = 0, steady = 0;
     /* The real clocks are read inside too: what is read by the old rate is earlier than the new one, so that no clock
-     * goes back. A writer that died in the middle must not hang everybody. */
-    for (int spins = 0; spins < 100 * WEAK_SPINS; spins++) {
+     * goes back. A writer may be off its processor for long; one that died in the middle must not hang everybody. */
+    for (int spins = 0; spins < WEAK_SPINS + PATIENT_SPINS; spins++) {
         uint64_t before = __atomic_load_n(&control->sequence, __ATOMIC_ACQUIRE);
         seen = (struct control){before, control->wall_ns, control->monotonic_ns, control->boot_ns, control->base_ns,
                                 control->rate};
@@ -122,8 +122,12 @@ static int64_t fake_ns(clockid_t clock, double *rate) {
         __atomic_thread_fence(__ATOMIC_ACQUIRE);
         if (!(before & 1) && __atomic_load_n(&control->sequence, __ATOMIC_RELAXED) == before)
             break;
-        if (spins % WEAK_SPINS == WEAK_SPINS - 1)
-            sched_yield();
+        if (spins >= WEAK_SPINS) {
+            struct timespec moment = {0, 100000};
+            int error = errno;
+            syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &moment, NULL);
+            errno = error;
+        }
     }
     *rate = seen.rate;
     int64_t since = steady > seen.base_ns ? steady - seen.base_ns : 0;

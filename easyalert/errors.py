@@ -14,6 +14,7 @@
     ├── TargetError                 the remote end refused, failed or went away              (fault: target)
     ├── AgentFault                  this machine cannot do it (interpreter, disk, DNS)       (fault: agent)
     ├── JournalError                the agent's own records cannot be read or written        (fault: agent)
+    │   ├── JournalFull             no space is left for it on the disk
     │   └── JournalDamaged
     ├── QueueError                  Redis is away or refuses                                 (fault: agent, retryable)
     ├── VaultError                                                                           (fault: agent)

@@ -52,8 +52,13 @@ class JournalFile:
             except JournalDamaged:
                 raise
             except JournalError:
-                if free_bytes(self.path.parent) >= _FULL_BELOW_BYTES or not self.reserve.give_back():
+                if not self._disk_full() or not self.reserve.give_back():
                     raise
+
+    def _disk_full(self) -> bool:
+        with contextlib.suppress(OSError):  # no such folder: that is not why
+            return free_bytes(self.path.parent) < _FULL_BELOW_BYTES
+        return False
 
     def close(self) -> None:
         """Release the file. The object is useless afterwards."""
@@ -186,8 +191,7 @@ class JournalFile:
         """Where the shared index of its log cannot grow, SQLite says "disk I/O error"."""
         code = error.sqlite_errorcode & 0xFF
         if code == sqlite3.SQLITE_IOERR:
-            with contextlib.suppress(OSError):
-                return free_bytes(self.path.parent) < _FULL_BELOW_BYTES
+            return self._disk_full()
         return code == sqlite3.SQLITE_FULL
 
 
