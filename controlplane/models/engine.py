@@ -60,7 +60,9 @@ class Database:
         self.after_commit: AfterCommit | None = None
         self._is_sqlite = parsed.get_backend_name() == "sqlite"
         # hide_parameters: the text of a database error must not carry a job's parameters into a log.
-        self.engine: Engine = create_engine(parsed, hide_parameters=True, pool_size=POOL_SIZE, max_overflow=8)
+        self.engine: Engine = create_engine(
+            parsed, hide_parameters=True, pool_size=POOL_SIZE, max_overflow=8, pool_use_lifo=True
+        )
         self._writing = self.engine.execution_options(write=True)
         self._writing_lazily = self.engine.execution_options(write=True, lazily=True)
         self._write_lock: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
@@ -140,7 +142,8 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
         f"busy_timeout={BUSY_TIMEOUT_MS}",
         # Credentials in delivery jobs are wiped; their pages must not keep them.
         "secure_delete=ON",
-        "cache_size=-16384",
+        # KiB, of each connection of the pool: the system caches the file, once for all of them
+        "cache_size=-2048",
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
