@@ -1,19 +1,10 @@
-"""Identifiers: a word, an underscore, and 26 characters that sort by time."""
+"""Identifiers: the ones of rows, and of jobs as a base-protocol agent sees them."""
 
 from __future__ import annotations
 
-import secrets
+from easyalert.protocol.ids import new_id
 
-_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_RANDOM_BITS = 76
-_LENGTH = 26
-
-
-def new_id(kind: str, now: float) -> str:
-    """`job_01JV…`: 54 bits of microseconds, 76 random ones, in Crockford's base 32."""
-    number = (int(now * 1_000_000) << _RANDOM_BITS) | secrets.randbits(_RANDOM_BITS)
-    digits = [_ALPHABET[(number >> (5 * place)) & 31] for place in reversed(range(_LENGTH))]
-    return f"{kind}_{''.join(digits)}"
+__all__ = ["new_id", "split_wire_job_id", "wire_job_id"]
 
 
 def wire_job_id(job_id: str, attempt: int) -> str:

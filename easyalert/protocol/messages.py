@@ -72,6 +72,20 @@ class RegisterData(Message):
     """Longest `wait` the server grants, seconds (feature longPoll)."""
 
 
+class JobSignature(Message):
+    """Who vouches for a job (feature signed): `easyalert.protocol.signing` says what `value` is a signature of."""
+
+    job_id: Text
+    """The job's id, chosen by the signer."""
+    audience: Text
+    """For whom: an agent's id, or `pool:` and a pool's id."""
+    expires_at: int
+    """Seconds since the epoch; not to be started later."""
+    key_id: Text
+    value: Text
+    """64 bytes in standard base64."""
+
+
 class JobEnvelope(Message):
     """One job as the control plane hands it out (contract 2.1). Extension fields follow the base four."""
 
@@ -89,6 +103,8 @@ class JobEnvelope(Message):
     """Start within this time of the answer, or report `expired`. None: 15 minutes."""
     idempotent: bool | None = None
     """The job's own word on whether it may run twice; None: the executor's."""
+    signature: Any = None
+    """A JobSignature (feature signed), handed on as it came: only the worker judges it."""
 
 
 class AckItem(Message):
