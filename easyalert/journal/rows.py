@@ -66,6 +66,8 @@ class NewJob:
     start_within_s: float
     refusal: dict[str, Any] | None = None
     """A ready result (contract 2.2) for a job that cannot be run at all; it goes straight to the outbox."""
+    signature: Any = None
+    """What came as the job's signature (feature signed), as JSON values; None: nothing."""
 
     @property
     def key(self) -> str:
@@ -103,6 +105,7 @@ class JobRow:
     cancel_by: str | None = None
     """Who asked to cancel it; None: nobody."""
     cancel_at: float | None = None
+    signature: Any = None
 
     @property
     def description(self) -> str:
@@ -147,4 +150,5 @@ def row_of(record: sqlite3.Row) -> JobRow:
         rejection=record["rejection"],
         cancel_by=record["cancel_by"],
         cancel_at=record["cancel_at"],
+        signature=None if record["signature"] is None else json.loads(record["signature"]),
     )

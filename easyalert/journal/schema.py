@@ -15,7 +15,7 @@ from easyalert.errors import JournalDamaged, JournalError
 
 log = logging.getLogger(__name__)
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 _PATIENCE_S: Final = 15.0
 """How long a writer waits for another one."""
 
@@ -51,7 +51,8 @@ CREATE TABLE jobs (
     settled_at REAL,
     rejection TEXT,
     cancel_by TEXT,
-    cancel_at REAL
+    cancel_at REAL,
+    signature TEXT
 ) STRICT;
 CREATE INDEX jobs_by_state ON jobs (state);
 CREATE INDEX jobs_by_settled ON jobs (settled_at) WHERE settled_at IS NOT NULL;
@@ -59,10 +60,15 @@ CREATE TABLE totals (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
 INSERT INTO totals VALUES ('executed', 0), ('failed', 0);
 CREATE TABLE minutes (minute INTEGER PRIMARY KEY, executed INTEGER NOT NULL, failed INTEGER NOT NULL) STRICT;
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+CREATE TABLE spent (signature TEXT PRIMARY KEY, key TEXT NOT NULL, expires_at REAL NOT NULL) STRICT;
 """
 
 _UPGRADES: Final = {
     1: ("ALTER TABLE jobs ADD COLUMN cancel_by TEXT", "ALTER TABLE jobs ADD COLUMN cancel_at REAL"),
+    2: (
+        "ALTER TABLE jobs ADD COLUMN signature TEXT",
+        "CREATE TABLE spent (signature TEXT PRIMARY KEY, key TEXT NOT NULL, expires_at REAL NOT NULL) STRICT",
+    ),
 }
 """From each older format to the next one, in place. `_TABLES` is always the newest."""
 
@@ -191,7 +197,7 @@ def set_aside_if_damaged(path: Path) -> Path | None:
 def _columns(connection: sqlite3.Connection) -> set[tuple[str, str, str]]:
     return {
         (table, column[1], column[2])
-        for table in ("jobs", "totals", "minutes", "meta")
+        for table in ("jobs", "totals", "minutes", "meta", "spent")
         for column in connection.execute(f"PRAGMA table_info({table})")
     }
 

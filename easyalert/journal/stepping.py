@@ -19,6 +19,13 @@ UPDATE jobs SET received_at = received_at + :step, start_by_at = start_by_at + :
     settled_at = settled_at + :step, cancel_at = cancel_at + :step
 WHERE boot_id = :boot
 """
+_SIGNED_FOR_MAX_S: Final = 31 * 86_400
+"""`protocol.signing.LIFETIME_MAX_S`; not imported, as it would bring its library into every process."""
+_REMEMBER_SPENT: Final = """
+UPDATE spent SET expires_at = max(expires_at, min(expires_at + :step, :longest))
+"""
+"""A signature's expiry is its signer's time, so it is not what is moved, but how long its use is remembered: as long as
+before by the clock set forward, and when that one is set back again, as long as the signature is good by it."""
 _LAST_HOUR: Final = 60
 
 
@@ -40,6 +47,7 @@ class ClockSteps(JournalFile):
             if step:
                 self._db.execute(_MOVE_ROWS, {"step": step, "boot": self._boot})
                 self._move_minutes(step)
+                self._db.execute(_REMEMBER_SPENT, {"step": step, "longest": self._wall() + _SIGNED_FOR_MAX_S})
             note = json.dumps({"boot": self._boot, "ahead": ahead})
             self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (NOTE, note))
         return step

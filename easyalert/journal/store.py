@@ -6,12 +6,12 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
-from easyalert.journal.cancelling import CancelRequests
 from easyalert.journal.figures import Figures, read_figures
 from easyalert.journal.file import OWNED_SQL, owner_columns
 from easyalert.journal.pause import NOTE as PAUSE_NOTE
 from easyalert.journal.pause import local_pause_of
 from easyalert.journal.rows import JobRow, NewJob, Outcome, State
+from easyalert.journal.spending import Spending, SpentSignatures
 from easyalert.journal.stepping import ClockSteps
 from easyalert.protocol.results import ended_without_result
 from easyalert.runtime import ProcessIdentity
@@ -24,7 +24,7 @@ _REJECTED_KEPT_S = 30 * 86400
 """Results the control plane refused are kept this long for people, whatever the de-duplication memory."""
 
 
-class Journal(CancelRequests, ClockSteps):
+class Journal(SpentSignatures, ClockSteps):
     """Raises JournalError (disk, lock) or JournalDamaged. Writes are durable, except what would be said again."""
 
     # ---- taking jobs (poller) ---------------------------------------------------------------------------------------
@@ -46,8 +46,8 @@ class Journal(CancelRequests, ClockSteps):
             state = State.TAKEN if job.needs_ack and job.refusal is None else State.QUEUED
             self._db.execute(
                 "INSERT INTO jobs (key, job_id, attempt, state, action, connection_id, sealed, timeout_s, idempotent,"
-                " received_at, boot_id, received_ms, lease_until_ms, start_by_ms, start_by_at)"
-                " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                " received_at, boot_id, received_ms, lease_until_ms, start_by_ms, start_by_at, signature)"
+                " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
                 (
                     *(
                         job.key,
@@ -61,6 +61,7 @@ class Journal(CancelRequests, ClockSteps):
                     ),
                     *(job.idempotent, self._wall(), self._boot, now, lease_until),
                     *(now + int(job.start_within_s * 1000), self._wall() + job.start_within_s),
+                    None if job.signature is None else json.dumps(job.signature),
                 ),
             )
             if job.refusal is not None:
@@ -127,19 +128,15 @@ class Journal(CancelRequests, ClockSteps):
 
     # ---- running jobs (workers) -------------------------------------------------------------------------------------
 
-    def start(self, key: str, owner: ProcessIdentity) -> JobRow | None:
+    def start(self, key: str, owner: ProcessIdentity, spending: Spending | None = None) -> JobRow | None:
         """The start fence: `queued → started`, for exactly one caller. None: not yours to run, do nothing.
 
         A job past its start deadline becomes `expired` instead; while the agent is paused here, nothing starts.
+        With `spending`, nothing starts either when another row has used that signature.
         """
         with self._transaction():
-            row = self.get(key)
-            if row is None or row.state is not State.QUEUED:
-                return None
-            if self._too_late(key):
-                self._end_expired(row)
-                return None
-            if local_pause_of(self.note(PAUSE_NOTE), self._wall()) is not None:
+            row = self._startable(key)
+            if row is None or (spending is not None and not self._spend(key, spending)):
                 return None
             self._db.execute(
                 "UPDATE jobs SET state = 'started', started_ms = ?, owner_boot = ?, owner_pid = ?, owner_ticks = ?"
@@ -147,6 +144,24 @@ class Journal(CancelRequests, ClockSteps):
                 (self._monotonic(), owner.boot_id, owner.pid, owner.start_ticks, key),
             )
             return self.get(key)
+
+    def refuse(self, key: str, result: dict[str, Any], fault: str | None) -> bool:
+        """Answer a job that this agent does not run: `queued → done`, never `started`. False: it is not to be answered.
+
+        A job that is too late expires all the same; one that ran before, and was to run again, is `in_doubt`. Written
+        also while the disk is full: it is a small answer, and begins nothing.
+        """
+        return self._surely(lambda: self._refuse(key, result, fault))
+
+    def _refuse(self, key: str, result: dict[str, Any], fault: str | None) -> bool:
+        with self._transaction():
+            row = self._startable(key)
+            if row is None:
+                return False
+            if row.deaths:
+                self._end_in_doubt(row, State.QUEUED, repeatable=True)
+                return True
+            return self._end(key, State.QUEUED, State.DONE, "finished", result, fault, executed=False)
 
     def finish(
         self,
@@ -255,6 +270,7 @@ class Journal(CancelRequests, ClockSteps):
                 " AND (state = 'acked' OR settled_at < ?) LIMIT ?)",
                 (edge, min(edge, self._wall() - _REJECTED_KEPT_S), limit),
             ).rowcount
+            self._forget_spent()
             self._db.execute("DELETE FROM minutes WHERE minute < ?", (int(self._wall() // 60) - 24 * 60,))
         return gone
 
@@ -282,6 +298,16 @@ class Journal(CancelRequests, ClockSteps):
             return int(self._db.execute(sql).fetchone()[0])
 
     # ---- inside -----------------------------------------------------------------------------------------------------
+
+    def _startable(self, key: str) -> JobRow | None:
+        """The row, when it may start now; a late one expires. Within a transaction."""
+        row = self.get(key)
+        if row is None or row.state is not State.QUEUED:
+            return None
+        if self._too_late(key):
+            self._end_expired(row)
+            return None
+        return None if local_pause_of(self.note(PAUSE_NOTE), self._wall()) is not None else row
 
     def _end_in_doubt(self, row: JobRow, source: State, *, repeatable: bool = False) -> None:
         result = ended_without_result(

@@ -216,11 +216,12 @@ def test_a_newer_agents_journal_is_neither_used_nor_set_aside(path):
 
 
 def make_format_1(path):
-    """What an agent of the first format has left: no columns for requests to cancel."""
+    """What an agent of the first format has left: no columns for requests to cancel, nothing of signatures."""
     fill(path)
     with sqlite3.connect(path) as db:
-        for column in ("cancel_by", "cancel_at"):
+        for column in ("cancel_by", "cancel_at", "signature"):
             db.execute(f"ALTER TABLE jobs DROP COLUMN {column}")
+        db.execute("DROP TABLE spent")
         db.execute("PRAGMA user_version = 1")
     db.close()
 
@@ -234,6 +235,7 @@ def test_an_older_journal_is_upgraded_in_place_and_keeps_its_rows(path, door):
         assert len(journal.unreported()) == 40
         journal.take([new_job("new")])
         assert journal.cancel("new", "Ada") == "cancelled"
+        assert journal.spent_by("new") is None
     assert set_aside_if_damaged(path) is None, "an upgraded file has the tables of a new one"
 
 

@@ -1,6 +1,8 @@
 import pytest
 
-from easyalert.journal import State
+from easyalert.journal import Spending, State
+from easyalert.journal.stepping import _SIGNED_FOR_MAX_S
+from easyalert.protocol.signing import LIFETIME_MAX_S
 from tests.easyalert.journal.conftest import WORKER, envelope, new_job
 
 DAY = 86400.0
@@ -99,3 +101,46 @@ def test_a_clock_that_was_wrong_at_boot_spoils_nothing_of_before(machine, journa
     assert after.get("a").finished_at == pytest.approx(right)
     machine.pass_time(DAY + 1)
     assert after.prune(DAY) == 1
+
+
+# ---- used signatures ------------------------------------------------------------------------------------------------
+
+
+def use(journal, machine, job_id, *, lasts_s):
+    journal.take([new_job(job_id)])
+    assert journal.start(job_id, WORKER, Spending(job_id, machine.wall + lasts_s)) is not None
+
+
+def test_a_clock_set_forward_and_back_makes_no_signature_good_a_second_time(machine, journal, stepped):
+    use(journal, machine, "a", lasts_s=7 * DAY)
+    stepped(30 * DAY)
+    journal.prune(DAY)
+    assert journal.spent_by("a") == "a"
+    stepped(-30 * DAY)
+    machine.pass_time(7 * DAY - 1)
+    journal.prune(DAY)
+    assert journal.spent_by("a") == "a", "the signature is good for another second"
+
+
+def test_a_clock_set_back_shortens_no_memory_of_a_signature(machine, journal, stepped):
+    use(journal, machine, "a", lasts_s=7 * DAY)
+    stepped(-3 * DAY)
+    machine.pass_time(10 * DAY - 1)
+    journal.prune(DAY)
+    assert journal.spent_by("a") == "a"
+    machine.pass_time(DAY + 2)
+    journal.prune(DAY)
+    assert journal.spent_by("a") is None
+
+
+def test_a_machine_that_begins_in_1970_does_not_remember_signatures_for_ever(machine, journal, stepped):
+    use(journal, machine, "a", lasts_s=7 * DAY)
+    today = machine.wall
+    after = machine.reboot(wall_step=-today)
+    after.follow_clock()
+    machine.wall += today
+    after.follow_clock()
+    machine.pass_time(LIFETIME_MAX_S + DAY + 1)
+    after.prune(DAY)
+    assert after.spent_by("a") is None
+    assert _SIGNED_FOR_MAX_S == LIFETIME_MAX_S

@@ -4,6 +4,7 @@ import pytest
 
 from easyalert.errors import JournalError
 from easyalert.journal import State
+from easyalert.journal.pause import pause_here
 from easyalert.journal.rows import OUTBOX, job_key
 from tests.easyalert.journal.conftest import OTHER_WORKER, WORKER, envelope, new_job
 
@@ -462,3 +463,42 @@ def test_a_name_that_is_no_text_is_said_to_be_none(journal):
     for ask in (journal.find, journal.get, journal.asked_to_cancel, lambda name: journal.cancel(name, "me")):
         with pytest.raises(JournalError, match="is no text"):
             ask("job\udcff")
+
+
+# ---- refusing -------------------------------------------------------------------------------------------------------
+
+
+def test_a_refused_job_ends_without_ever_having_started(journal):
+    journal.take([new_job()])
+    assert journal.refuse("job_1", envelope("job_1", status="error"), "job")
+    row = journal.get("job_1")
+    assert (row.state, row.outcome, row.fault, row.started_ms, row.owner, row.sealed) == (
+        *(State.DONE, "finished", "job"),
+        *(None, None, None),
+    )
+    assert [row.key for row in journal.unreported()] == ["job_1"]
+    assert journal.figures().executed == 0, "nothing was executed"
+
+
+def test_only_what_could_start_is_refused(journal):
+    journal.take(
+        [new_job("late", start_within_s=-1.0), new_job("running"), new_job("taken", attempt=1, needs_ack=True)]
+    )
+    journal.start("running", WORKER)
+    for key in ("late", "running", "taken", "unknown"):
+        assert not journal.refuse(key, envelope(key), "job")
+    assert states(journal) == {"late": State.EXPIRED, "running": State.STARTED, "taken": State.TAKEN}
+
+
+def test_a_refused_job_that_ran_before_is_in_doubt(journal):
+    journal.take([new_job()])
+    journal.owner_died(journal.start("job_1", WORKER), run_again=True)
+    assert journal.refuse("job_1", envelope("job_1"), "job")
+    assert journal.get("job_1").state is State.IN_DOUBT
+
+
+def test_a_paused_agent_refuses_nothing(journal, machine):
+    journal.take([new_job()])
+    pause_here(journal, machine.wall, reason=None, until=None, by="me")
+    assert not journal.refuse("job_1", envelope("job_1"), "job")
+    assert journal.get("job_1").state is State.QUEUED
