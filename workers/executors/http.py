@@ -33,20 +33,20 @@ from pydantic import Field, field_validator
 from easyalert import __version__
 from easyalert.errors import EasyAlertError, InvalidParameter, PolicyRefused, TargetError
 from easyalert.netguard.judge import NetworkPolicy
+from easyalert.netguard.naming import connection_address, join_url
 from easyalert.netguard.target import Target, parse_target
 from easyalert.netguard.transport import guarded_client
 from workers.sdk import Context, Executor, ExecutorResult, Parameters, action, failure, success
 from workers.sdk.http_assertions import Assertions
 from workers.sdk.http_body import HttpBody
 from workers.sdk.http_redirects import MAX_REDIRECTS, REDIRECTS, Hop, next_hop
-from workers.sdk.http_request import BodyType, auth_header, encode_body, header_list, join_url, with_query
+from workers.sdk.http_request import BodyType, auth_header, encode_body, header_list, with_query
 
 DEFAULT_TIMEOUT_S: Final = 30.0
 TEST_TIMEOUT_S: Final = 10.0
 _CANCEL_CHECK_S: Final = 0.1
 
 _METHOD: Final = re.compile(r"[A-Z0-9!#$%&'*+.^_`|~-]{1,32}", re.ASCII)
-_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 T = TypeVar("T")
 
@@ -148,11 +148,11 @@ class HttpExecutor(Executor):
     async def request(self, ctx: Context, params: RequestParameters) -> ExecutorResult:
         """Send one request; 2xx and 3xx are success unless assertions say otherwise."""
         credential = ctx.credential() or {}
-        base = params.base_url or _address(params.connection_config) or _address(credential)
+        base = params.base_url or connection_address(params.connection_config) or connection_address(credential)
         target = parse_target(with_query(join_url(base, params.url), params.query_params), ctx.network_policy)
         body, content_type = encode_body(params.body, params.body_type, params.raw_content_type)
         headers = header_list(params.headers, content_type)
-        bound = (_address(credential), _address(params.connection_config), params.base_url)
+        bound = (connection_address(credential), connection_address(params.connection_config), params.base_url)
         hop = _hop(params.method, target, headers, body, _auth(ctx, credential, target, bound))
         exchange = _exchange(ctx, hop, params.seconds(DEFAULT_TIMEOUT_S), follow=params.follow_redirects)
         exchanged = await _until_cancelled(ctx, exchange)
@@ -169,7 +169,11 @@ class HttpExecutor(Executor):
         """HEAD, or GET where HEAD is not supported, on the connection's address, with its credential."""
         credential = ctx.credential() or {}
         own = {"baseUrl": params.base_url, "url": params.url, "host": params.host}
-        addresses = (_address(credential), _address(params.connection_config), _address(own))
+        addresses = (
+            connection_address(credential),
+            connection_address(params.connection_config),
+            connection_address(own),
+        )
         asked = addresses[1] or addresses[2] or addresses[0]
         if not asked:
             raise InvalidParameter("connectionConfig.baseUrl", "is required (or url, or host)")
@@ -311,16 +315,3 @@ def _auth(
             f"the credential of connection '{ctx.connection_id}' belongs to {bound} and is not sent to {target.origin}"
         )
     return header
-
-
-def _address(config: dict[str, Any]) -> str:
-    """The URL in a connection's configuration or vault entry; empty when it names none."""
-    for key in ("baseUrl", "url", "host"):
-        value = config.get(key)
-        if isinstance(value, str) and value.strip():
-            address = value.strip()
-            if _SCHEME.match(address):
-                return address
-            port = config.get("port") if key == "host" else None
-            return f"https://{address}:{port}" if port and ":" not in address else f"https://{address}"
-    return ""

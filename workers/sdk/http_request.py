@@ -13,7 +13,6 @@ from easyalert.errors import CredentialError, InvalidParameter
 
 REQUEST_BODY_MAX_BYTES: Final = 10_485_760
 
-_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
 _NOT_IN_VALUES: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 # What frames the message or the connection is the client's business; a second one would let a job smuggle requests.
@@ -47,16 +46,6 @@ class BodyType(StrEnum):
     FORM = "form"
     RAW = "raw"
     NONE = "none"
-
-
-def join_url(base: str, url: str) -> str:
-    """`url`, put after `base` when it has no scheme. Raises InvalidParameter when both are empty."""
-    base, url = base.strip(), url.strip()
-    if not url and not base:
-        raise InvalidParameter("url", "is required (or baseUrl)")
-    if not url or not base or _SCHEME.match(url):
-        return url or base
-    return f"{base.rstrip('/')}/{url.lstrip('/')}"
 
 
 def with_query(url: str, params: dict[str, Any]) -> str:

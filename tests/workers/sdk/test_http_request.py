@@ -11,32 +11,8 @@ from workers.sdk.http_request import (
     auth_header,
     encode_body,
     header_list,
-    join_url,
     with_query,
 )
-
-
-@pytest.mark.parametrize(
-    ("base", "url", "joined"),
-    [
-        ("https://a.example/", "/x", "https://a.example/x"),
-        ("https://a.example", "x", "https://a.example/x"),
-        ("https://a.example/v1//", "//x", "https://a.example/v1/x"),
-        ("https://a.example/v1/", "", "https://a.example/v1/"),
-        ("", "https://b.example", "https://b.example"),
-        ("https://a.example", "http://b.example/x", "http://b.example/x"),
-        ("https://a.example", "v1/things:search", "https://a.example/v1/things:search"),
-        ("https://a.example", "host:8080/x", "https://a.example/host:8080/x"),
-        (" https://a.example ", " x ", "https://a.example/x"),
-    ],
-)
-def test_join_url(base, url, joined):
-    assert join_url(base, url) == joined
-
-
-def test_a_url_is_required():
-    with pytest.raises(InvalidParameter, match="'url' is required"):
-        join_url("", "  ")
 
 
 @pytest.mark.parametrize(
