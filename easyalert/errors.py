@@ -4,11 +4,13 @@
 
     EasyAlertError
     ├── ConfigurationError          settings, files or permissions a person has to change   (fault: agent)
-    │   └── StateDirectoryInUse     a second agent on one state directory
+    │   ├── StateDirectoryInUse     a second agent on one state directory
+    │   └── PolicyUnusable          the policy or the list of trusted keys is not to be relied on: nothing runs
     ├── JobError                    the job asks for what cannot be done                     (fault: job)
     │   ├── InvalidParameter        a parameter is missing, of the wrong type, too long
     │   ├── UnknownAction
     │   ├── PolicyRefused           this agent does not run that
+    │   │   └── SignatureRefused    nobody this agent's owner trusts has signed that
     │   └── AddressRefused          the judge of addresses said no
     ├── CredentialError             the vault has no usable entry for the job                (fault: agent)
     ├── TargetError                 the remote end refused, failed or went away              (fault: target)
@@ -65,6 +67,10 @@ class StateDirectoryInUse(ConfigurationError):  # noqa: N818 - the condition is 
     """Another agent already runs on this state directory."""
 
 
+class PolicyUnusable(ConfigurationError):  # noqa: N818 - as above
+    """The policy file or the list of trusted keys is broken, missing or open to others: every job is refused."""
+
+
 class JobError(EasyAlertError):
     """The job itself cannot be done as asked."""
 
@@ -85,6 +91,10 @@ class UnknownAction(JobError):  # noqa: N818 - as above
 
 class PolicyRefused(JobError):  # noqa: N818 - as above
     """The owner of this agent does not allow the job."""
+
+
+class SignatureRefused(PolicyRefused):
+    """The job carries no signature that the owner of this agent trusts for it."""
 
 
 class CredentialError(EasyAlertError):

@@ -1,0 +1,149 @@
+"""What a job asks for, in the policy's words: action, connection, where it goes, what it runs.
+
+Where a job goes is told for the kinds of `_ADDRESS_NAMES` only, from the parameters, the connection's configuration in
+them and the vault's entry: **every** address found there, under every spelling its reader takes, has to be allowed. For
+other kinds, and for what cannot be read, the answer is "cannot be told", and a rule with `targets` does not fit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any, Final
+
+from easyalert.netguard.naming import join_url
+from easyalert.policy.places import Place, Unreadable, host_place, url_place
+
+STORE_CREDENTIAL: Final = "system.storeCredential"
+
+_ADDRESS_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
+    "ssh": ("host",),
+    "winrm": ("host",),
+    "database": ("host",),
+    "email": ("smtpHost", "host"),
+    "jira": ("baseUrl",),
+    "teams": ("webhookUrl",),
+}
+"""Kind → where contract 3.0 has its address; `http` is read by `_http_places`."""
+_CONFIGURATION: Final = ("connectionConfig", "connection_config")
+_SCRIPT_PARAMETERS: Final = ("script", "command")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One job, as rules look at it. Holds no parameter but what is listed."""
+
+    action: str
+    connection: str | None
+    places: tuple[Place, ...] = ()
+    places_unknown: str | None = None
+    """Why it cannot be told where the job goes."""
+    interpreter: str | None = None
+    """`bash`, `python`, `powershell`, …: without its folder."""
+    sha256: str | None = None
+    """Of the script's (or command's) text in UTF-8, 64 hexadecimal digits."""
+
+
+def asked_of(action: str, connection: str | None, params: Mapping[str, Any], entry: Mapping[str, Any] | None) -> Asked:
+    """`entry`: what the vault holds for the connection, None for nothing. Never raises."""
+    kind, _, name = action.partition(".")
+    places: tuple[Place, ...] = ()
+    unknown = None
+    try:
+        places = tuple(dict.fromkeys(_places(kind, name, params, entry or {})))
+    except Unreadable as reason:
+        unknown = str(reason)
+    return Asked(
+        action=action,
+        connection=_connection(action, connection, params),
+        places=places,
+        places_unknown=unknown,
+        interpreter=_interpreter(kind, name, params),
+        sha256=_digest(params),
+    )
+
+
+def _connection(action: str, connection: str | None, params: Mapping[str, Any]) -> str | None:
+    # a delivery names the entry it replaces in its parameters (contract 2.8)
+    named = params.get("connectionId") if action == STORE_CREDENTIAL else connection
+    return named if isinstance(named, str) and named else None
+
+
+def _interpreter(kind: str, name: str, params: Mapping[str, Any]) -> str | None:
+    if kind == "script":
+        return name or None
+    if name != "executeScript":
+        return None
+    if kind == "winrm":
+        return "powershell"
+    given = params.get("interpreter", "/bin/bash")
+    return PurePosixPath(given).name or None if isinstance(given, str) else None
+
+
+def _digest(params: Mapping[str, Any]) -> str | None:
+    texts = [params[name] for name in _SCRIPT_PARAMETERS if params.get(name) is not None]
+    if len(texts) != 1 or not isinstance(texts[0], str):
+        return None
+    try:
+        return hashlib.sha256(texts[0].encode()).hexdigest()
+    except UnicodeEncodeError:
+        return None
+
+
+# ---- where it goes --------------------------------------------------------------------------------------------------
+
+
+def _places(kind: str, name: str, params: Mapping[str, Any], entry: Mapping[str, Any]) -> Iterator[Place]:
+    sources = [params, *_configurations(params), entry]
+    if kind == "http":
+        yield from _http_places(name, params, sources)
+        return
+    if kind not in _ADDRESS_NAMES:
+        raise Unreadable(f"actions of the kind '{kind}' do not say where they go")
+    for source in sources:
+        for text in _texts(source, _ADDRESS_NAMES[kind]):
+            yield url_place(text) if "://" in text else host_place(text)
+
+
+def _http_places(name: str, params: Mapping[str, Any], sources: list[Mapping[str, Any]]) -> Iterator[Place]:
+    """As the executor may combine them: `url` after each base there is, and every base by itself."""
+    if name not in {"request", "testConnection"}:
+        raise Unreadable(f"there is no action http.{name}")
+    bases = [base for source in sources for base in _addresses(source, with_url=source is not params)]
+    urls = list(_texts(params, ("url",)))
+    if name == "testConnection":
+        # here `url` is an address by itself, https if it does not say
+        bases += [text if "://" in text else f"https://{text}" for text in urls]
+        urls = []
+    yield from map(url_place, bases)
+    for url in urls:
+        yield from (url_place(join_url(base, url)) for base in bases or [""])
+
+
+def _addresses(source: Mapping[str, Any], *, with_url: bool) -> Iterator[str]:
+    for text in _texts(source, ("baseUrl", "base_url", *(("url",) if with_url else ()))):
+        yield text if "://" in text else f"https://{text}"
+    for host in _texts(source, ("host",)):
+        port = source.get("port")
+        bare = "://" not in host
+        yield (f"https://{host}:{port}" if port and ":" not in host else f"https://{host}") if bare else host
+
+
+def _configurations(params: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    found = [params[name] for name in _CONFIGURATION if params.get(name) is not None]
+    if not all(isinstance(item, dict) for item in found):
+        raise Unreadable("the connection's configuration is no object")
+    return found
+
+
+def _texts(source: Mapping[str, Any], names: tuple[str, ...]) -> Iterator[str]:
+    for name in names:
+        value = source.get(name)
+        if value is None:
+            continue
+        if not isinstance(value, str):
+            raise Unreadable(f"'{name}' is no text")
+        if value.strip():
+            yield value.strip()

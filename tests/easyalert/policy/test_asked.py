@@ -1,0 +1,200 @@
+"""What a job asks for. The http cases are checked against what the executor itself would ask: no address may be missed."""
+
+import hashlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from easyalert.errors import EasyAlertError
+from easyalert.netguard.judge import NetworkPolicy
+from easyalert.netguard.naming import connection_address, join_url
+from easyalert.netguard.target import parse_target
+from easyalert.policy.asked import asked_of
+from workers.executors.http import ConnectionTestParameters, RequestParameters
+from workers.sdk.executor import parse
+
+
+def goes_to(action, params, entry=None):
+    asked = asked_of(action, "c", params, entry)
+    return asked.places_unknown or {str(place) for place in asked.places}
+
+
+@pytest.mark.parametrize(
+    ("params", "entry", "places"),
+    [
+        ({"url": "https://a.test/x"}, None, {"https://a.test:443"}),
+        ({"url": "/x", "baseUrl": "https://a.test"}, None, {"https://a.test:443"}),
+        ({"url": "/x"}, {"baseUrl": "https://a.test"}, {"https://a.test:443"}),
+        ({"url": "/x"}, {"host": "a.test", "port": 8443}, {"https://a.test:8443"}),
+        ({"url": "/x", "connectionConfig": {"url": "http://a.test"}}, None, {"http://a.test:80"}),
+        # every address counts, under every spelling its reader takes
+        ({"url": "https://b.test", "baseUrl": "https://a.test"}, None, {"https://a.test:443", "https://b.test:443"}),
+        ({"url": "/x", "baseUrl": "https://a.test", "base_url": "https://b.test"}, None, {"https://a.test:443", "https://b.test:443"}),
+        (
+            {"url": "/x", "connection_config": {"baseUrl": "https://b.test"}},
+            {"baseUrl": "https://a.test"},
+            {"https://a.test:443", "https://b.test:443"},
+        ),
+        ({}, None, set()),
+    ],
+)  # fmt: skip
+def test_where_a_request_goes(params, entry, places):
+    assert goes_to("http.request", params, entry) == places
+
+
+@pytest.mark.parametrize(
+    ("params", "entry", "says"),
+    [
+        ({"url": "/x"}, None, "must start with http"),
+        ({"url": 5}, None, "'url' is no text"),
+        ({"url": ["https://a.test"]}, None, "'url' is no text"),
+        ({"url": "/x", "baseUrl": {}}, None, "'baseUrl' is no text"),
+        ({"url": "https://a.test", "connectionConfig": "x"}, None, "no object"),
+        ({"url": "https://a.test"}, {"baseUrl": 7}, "'baseUrl' is no text"),
+        ({"url": "https://u:p@a.test"}, None, "user name"),
+    ],
+)
+def test_what_cannot_be_read_is_said(params, entry, says):
+    assert says in goes_to("http.request", params, entry)
+
+
+def test_the_address_of_a_connection_test_needs_no_scheme():
+    assert goes_to("http.testConnection", {"url": "b.test"}, {"baseUrl": "https://a.test"}) == {
+        "https://a.test:443",
+        "https://b.test:443",
+    }
+    assert "no action http.get" in goes_to("http.get", {"url": "https://a.test"})
+
+
+@pytest.mark.parametrize(
+    ("action", "params", "entry", "places"),
+    [
+        ("ssh.executeCommand", {}, {"host": "web-1.test", "port": 22}, {"web-1.test"}),
+        ("ssh.executeCommand", {"host": "other.test"}, {"host": "web-1.test"}, {"web-1.test", "other.test"}),
+        ("winrm.executeScript", {}, {"host": "10.0.0.7"}, {"10.0.0.7"}),
+        ("email.sendEmail", {}, {"smtpHost": "mail.test", "host": ""}, {"mail.test"}),
+        ("jira.createIssue", {}, {"baseUrl": "https://x.atlassian.net"}, {"https://x.atlassian.net:443"}),
+        ("teams.sendMessage", {"webhookUrl": "https://t.test/secret"}, None, {"https://t.test:443"}),
+        ("ssh.executeCommand", {}, None, set()),
+    ],
+)
+def test_where_other_kinds_go(action, params, entry, places):
+    assert goes_to(action, params, entry) == places
+
+
+def test_kinds_that_do_not_say():
+    assert "'script' do not say" in goes_to("script.bash", {"script": "curl evil"})
+    assert "'third' do not say" in goes_to("third.party", {"url": "https://a.test"})
+
+
+@pytest.mark.parametrize(
+    ("action", "connection", "params", "named"),
+    [
+        ("script.bash", "web-1", {"connectionId": "other"}, "web-1"),
+        ("script.bash", None, {}, None),
+        ("script.bash", "", {}, None),
+        # a delivery replaces the entry its parameters name, whatever the envelope says
+        ("system.storeCredential", "web-1", {"connectionId": "other"}, "other"),
+        ("system.storeCredential", "web-1", {}, None),
+        ("system.storeCredential", "web-1", {"connectionId": 5}, None),
+    ],
+)
+def test_which_connection_counts(action, connection, params, named):
+    assert asked_of(action, connection, params, None).connection == named
+
+
+@pytest.mark.parametrize(
+    ("action", "params", "interpreter"),
+    [
+        ("script.bash", {}, "bash"),
+        ("script.python", {"interpreter": "bash"}, "python"),
+        ("ssh.executeScript", {}, "bash"),
+        ("ssh.executeScript", {"interpreter": "/usr/bin/python3"}, "python3"),
+        ("ssh.executeScript", {"interpreter": 5}, None),
+        ("ssh.executeCommand", {}, None),
+        ("winrm.executeScript", {}, "powershell"),
+        ("http.request", {}, None),
+    ],
+)
+def test_what_runs_it(action, params, interpreter):
+    assert asked_of(action, None, params, None).interpreter == interpreter
+
+
+@pytest.mark.parametrize(
+    ("params", "text"),
+    [
+        ({"script": "echo ü\n"}, "echo ü\n"),
+        ({"command": "uptime"}, "uptime"),
+        ({"script": "a", "command": None}, "a"),
+        ({"script": "a", "command": "b"}, None),
+        ({"script": 5}, None),
+        ({"script": "\ud800"}, None),
+        ({}, None),
+    ],
+)
+def test_the_digest_is_that_of_the_text(params, text):
+    wanted = None if text is None else hashlib.sha256(text.encode()).hexdigest()
+    assert asked_of("script.bash", None, params, None).sha256 == wanted
+
+
+# ---- no address is missed -------------------------------------------------------------------------------------------
+
+ADDRESS = st.sampled_from(["https://a.test", "https://a.test/v1/", "http://b.test:8080", "c.test", "c.test:99", "/x", "x/../y", "", " ", "//d.test", None])  # fmt: skip
+CONFIG = st.fixed_dictionaries(
+    {}, optional={"baseUrl": ADDRESS, "url": ADDRESS, "host": ADDRESS, "port": st.sampled_from([443, 8443])}
+)
+PARAMS = st.fixed_dictionaries(
+    {},
+    optional={
+        **dict.fromkeys(("url", "baseUrl", "base_url", "host"), ADDRESS),
+        "connectionConfig": CONFIG,
+        "connection_config": CONFIG,
+    },
+)
+
+
+@given(PARAMS, CONFIG, st.booleans())
+def test_wherever_the_executor_would_go_is_among_the_places(params, entry, test):
+    asked = asked_of("http.testConnection" if test else "http.request", "c", params, entry)
+    try:
+        if test:
+            read = parse(ConnectionTestParameters, params)
+            own = {"baseUrl": read.base_url, "url": read.url, "host": read.host}
+            url = connection_address(read.connection_config) or connection_address(own) or connection_address(entry)
+        else:
+            read = parse(RequestParameters, params)
+            base = read.base_url or connection_address(read.connection_config) or connection_address(entry)
+            url = join_url(base, read.url)
+        target = parse_target(url, NetworkPolicy(allow_private=True))
+    except EasyAlertError:
+        return  # it would go nowhere
+    assert asked.places_unknown is not None or (target.scheme, target.host, target.port, target.path) in {
+        (place.scheme, place.host, place.port, place.path) for place in asked.places
+    }
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=5,
+)
+KEYS = st.sampled_from(
+    [
+        *("url", "baseUrl", "base_url", "host", "port", "connectionConfig", "smtpHost", "webhookUrl"),
+        *("script", "command", "interpreter", "connectionId"),
+    ]
+)
+KINDS = st.sampled_from(
+    ["http.request", "http.testConnection", "ssh.executeScript", "email.sendEmail", "jira.x", "odd", ""]
+)
+
+
+@given(
+    KINDS | st.text(),
+    st.none() | st.text(),
+    st.dictionaries(KEYS, ANYTHING),
+    st.none() | st.dictionaries(KEYS, ANYTHING),
+)
+def test_nothing_a_job_can_hold_raises(action, connection, params, entry):
+    assert asked_of(action, connection, params, entry).action == action
