@@ -13,13 +13,14 @@ import os
 import platform
 import tempfile
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from easyalert.errors import ConfigurationError
+from easyalert.protocol.keytext import KEY_BYTES, exact_base64
 from easyalert.protocol.limits import MAX_CONCURRENT_JOBS_MAX
 
 HEARTBEAT_INTERVAL_CAP_S = 45
@@ -110,6 +111,25 @@ class AgentSettings(BaseSettings):
         default=256, ge=0, description="Below this much free disk (or 5 % of it) the agent takes no new jobs."
     )
 
+    policy_file: Path = Field(
+        default=Path(),
+        description="What this agent may do, see policy.md. Default: `STATE_DIR/policy.toml`, and without that file all"
+        " is allowed; a file that is named here has to exist.",
+    )
+    job_signatures: Literal["off", "warn", "require"] = Field(
+        default="off",
+        description="Whether jobs have to be signed by a trusted key: `warn` runs the others and says so in the log.",
+    )
+    job_signature_keys: str = Field(default="", description="Trusted Ed25519 public keys in base64, comma-separated.")
+    job_signature_keys_file: Path | None = Field(
+        default=None, description="File with more trusted keys, one a line; read anew when it changes."
+    )
+    job_signature_audience: str = Field(
+        default="",
+        description="Names that signed jobs may be for, comma-separated: this agent's id, `pool:` and its pool's id."
+        " Needed with `JOB_SIGNATURES=require`; with `warn` the default is the id the control plane gave.",
+    )
+
     def __init__(self, **values: Any) -> None:
         # in code settings go by field name, in the environment by the same name in upper case
         fields = type(self).model_fields
@@ -133,7 +153,7 @@ class AgentSettings(BaseSettings):
             raise ValueError("must start with redis://, rediss:// or unix://, for example redis://127.0.0.1:6379/0")
         return value
 
-    @field_validator("state_dir", "vault_path")
+    @field_validator("state_dir", "vault_path", "policy_file")
     @classmethod
     def _expand(cls, value: Path) -> Path:
         return value if value == Path() else _absolute(value)
@@ -168,8 +188,44 @@ class AgentSettings(BaseSettings):
         values["agent_name"] = self.agent_name or platform.node() or "agent"
         values["state_dir"] = _absolute(self.state_dir)
         values["vault_path"] = self.state_dir / "vault.json" if self.vault_path == Path() else self.vault_path
+        values["policy_file"] = self.policy_file if self.policy_named else self.state_dir / "policy.toml"
+        if self.job_signature_keys_file is not None:
+            values["job_signature_keys_file"] = _absolute(self.job_signature_keys_file)
+        self._check_signatures()
         values["heartbeat_interval"] = min(self.heartbeat_interval, HEARTBEAT_INTERVAL_CAP_S)
         return self
+
+    def _check_signatures(self) -> None:
+        if any(exact_base64(key, KEY_BYTES) is None for key in self.signature_keys):
+            raise ValueError("JOB_SIGNATURE_KEYS: must be Ed25519 public keys, 32 bytes in base64, comma-separated")
+        if self.job_signatures == "off":
+            return
+        if not self.signature_keys and self.job_signature_keys_file is None:
+            raise ValueError(
+                f"JOB_SIGNATURES={self.job_signatures} needs JOB_SIGNATURE_KEYS or JOB_SIGNATURE_KEYS_FILE:"
+                " whose signatures count"
+            )
+        if self.job_signatures == "require" and not self.signature_audience:
+            # the control plane could otherwise give this agent another one's id, and that one's jobs
+            raise ValueError(
+                "JOB_SIGNATURES=require needs JOB_SIGNATURE_AUDIENCE: the names signed jobs may be for,"
+                " for example agt_01JV…,pool:default"
+            )
+
+    @property
+    def policy_named(self) -> bool:
+        """Whether POLICY_FILE was set: that file has to exist."""
+        return "policy_file" in self.model_fields_set and self.policy_file != Path()
+
+    @property
+    def signature_keys(self) -> list[str]:
+        """JOB_SIGNATURE_KEYS, as written."""
+        return _parts(self.job_signature_keys)
+
+    @property
+    def signature_audience(self) -> list[str]:
+        """JOB_SIGNATURE_AUDIENCE, as written."""
+        return _parts(self.job_signature_audience)
 
     # ---- where things are -------------------------------------------------------------------------------------------
 
@@ -294,6 +350,10 @@ def explain(error: ValidationError) -> str:
         # what concerns several settings has no place, and names them itself
         lines.append(f"{item['loc'][0]}: {text}" if item["loc"] else text)
     return "; ".join(lines)
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _key_in(file: Path) -> str:

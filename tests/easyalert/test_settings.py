@@ -310,3 +310,44 @@ def test_importing_the_settings_needs_no_environment():
         [sys.executable, "-c", "import easyalert.settings"], env={"PATH": os.environ["PATH"]}, check=False
     )
     assert done.returncode == 0
+
+
+# ---- policy and signatures ------------------------------------------------------------------------------------------
+
+KEY = "A6EHv/POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg="
+
+
+def test_a_policy_file_lies_in_the_state_directory_unless_it_is_named(monkeypatch, tmp_path):
+    found = read(monkeypatch, STATE_DIR=str(tmp_path / "s"))
+    assert (found.policy_file, found.policy_named) == (tmp_path / "s" / "policy.toml", False)
+    found = read(monkeypatch, POLICY_FILE="~/policy.toml")
+    assert (found.policy_file, found.policy_named) == (tmp_path / "home" / "policy.toml", True)
+    found = read(monkeypatch, POLICY_FILE=" ")
+    assert found.policy_named is False
+
+
+def test_signatures_are_off_unless_wanted(monkeypatch):
+    found = read(monkeypatch)
+    assert (found.job_signatures, found.signature_keys, found.signature_audience) == ("off", [], [])
+    found = read(
+        monkeypatch,
+        JOB_SIGNATURES="require",
+        JOB_SIGNATURE_KEYS=f" {KEY} , {KEY},",
+        JOB_SIGNATURE_AUDIENCE="agt_1, pool:default",
+    )
+    assert (found.signature_keys, found.signature_audience) == ([KEY, KEY], ["agt_1", "pool:default"])
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"JOB_SIGNATURES": "yes"}, "JOB_SIGNATURES: "),
+        ({"JOB_SIGNATURES": "warn"}, "needs JOB_SIGNATURE_KEYS or JOB_SIGNATURE_KEYS_FILE"),
+        ({"JOB_SIGNATURES": "require", "JOB_SIGNATURE_KEYS": KEY}, "needs JOB_SIGNATURE_AUDIENCE"),
+        ({"JOB_SIGNATURE_KEYS": "ssh-ed25519"}, "must be Ed25519 public keys"),
+        ({"JOB_SIGNATURE_KEYS": KEY[:-4]}, "must be Ed25519 public keys"),
+    ],
+)
+def test_half_a_trust_is_refused_at_the_start(monkeypatch, values, says):
+    with pytest.raises(ConfigurationError, match=says):
+        read(monkeypatch, **values)
