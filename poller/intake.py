@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 _BASE_FIELDS: Final = ("jobId", "actionType", "connectionId", "params")
 _NAME_MAX_CHARS: Final = 200
+_SIGNATURE_MAX_BYTES: Final = 4096
 _START_WITHIN_MAX_S: Final = 7 * 24 * 3600.0
 _LEASE_MAX_S: Final = 24 * 3600.0
 _ATTEMPT_MAX: Final = 2**53  # what every reader of JSON can count to, and the journal's columns hold
@@ -54,6 +55,7 @@ def read_job(entry: Any, *, key: PublicKey, extended: bool, ack: bool) -> NewJob
     try:
         envelope = _envelope(entry, extended=extended)
         sealed = key.seal(_parameters(envelope), seal_info(job_id))
+        signature = _signature(envelope)
     except Unusable as reason:
         log.warning("job %s is refused: %s", escape_controls(job_id[:_NAME_MAX_CHARS]), reason)
         return _refused(job_id, entry, str(reason), extended=extended)
@@ -70,6 +72,7 @@ def read_job(entry: Any, *, key: PublicKey, extended: bool, ack: bool) -> NewJob
         needs_ack=ack and attempt is not None,
         lease_s=None if envelope.lease_seconds is None else _within(envelope.lease_seconds, _LEASE_MAX_S),
         start_within_s=START_WITHIN_DEFAULT_S if start_within is None else _within(start_within, _START_WITHIN_MAX_S),
+        signature=signature,
     )
 
 
@@ -111,6 +114,19 @@ def _parameters(envelope: JobEnvelope) -> bytes:
     if len(encoded) > JOB_PARAMS_MAX_CHARS and len(encoded.decode()) > JOB_PARAMS_MAX_CHARS:
         raise Unusable(f"the job's params are larger than {JOB_PARAMS_MAX_CHARS} characters")
     return encoded
+
+
+def _signature(envelope: JobEnvelope) -> Any:
+    """As it came: only the worker judges it. None: there is none."""
+    if envelope.signature is None:
+        return None
+    try:
+        encoded = encode(envelope.signature)
+    except (ValueError, RecursionError):
+        raise Unusable("the job's signature holds a value JSON cannot carry") from None
+    if len(encoded) > _SIGNATURE_MAX_BYTES:
+        raise Unusable(f"the job's signature is larger than {_SIGNATURE_MAX_BYTES} bytes")
+    return envelope.signature
 
 
 def _refused(job_id: str, entry: dict[str, Any], sentence: str, *, extended: bool) -> NewJob:

@@ -10,7 +10,7 @@ from easyalert.protocol import features
 
 OUR_FEATURES: Final = (
     *(features.LONG_POLL, features.ACK, features.RECEIPTS),
-    *(features.CANCEL, features.CONTROL, features.OUTPUT, features.INSTANCE),
+    *(features.CANCEL, features.CONTROL, features.OUTPUT, features.INSTANCE, features.SIGNED),
 )
 """The extensions this agent speaks, as sent in its registration."""
 

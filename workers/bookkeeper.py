@@ -28,7 +28,7 @@ from easyalert.journal import JobRow, Journal, State
 from easyalert.queues import agent_queue, enqueue
 from easyalert.redact import Redactor
 from easyalert.runtime import EXIT_FAILURE, EXIT_OK, ProcessIdentity
-from workers import trees
+from workers import guards, trees
 from workers.child import begin_after_fork, leave
 from workers.doorbell import Doorbell
 from workers.jobs import Ended
@@ -99,6 +99,9 @@ class Bookkeeper:
         self._journal = journal
         self._pool_pid = pool_pid
         self._queue = agent_queue(tools.redis)
+        self._guards = tools.guards()
+        self._standing: dict[str, Any] = {}
+        """Of policy and signatures, as it was noted last."""
         self._heard: list[dict[str, Any]] = []
         """Messages not obeyed yet, because the journal could not be written."""
         self._blocked = False
@@ -111,6 +114,7 @@ class Bookkeeper:
         """Say what this agent can do, settle what an earlier pool has left, and sweep up after it."""
         self._journal.leave_note(REPEATABLE_NOTE, self._tools.repeatable())
         self._journal.leave_note(CAPABILITIES_NOTE, self._tools.registry.kinds())
+        guards.forget(self._journal)
         # all at once, before the rows: looking for one job's after the other's takes as long for each
         swept = self._end_earlier_groups()
         swept += trees.kill_all(lambda: trees.marked(f"@{self._tools.agent}"), by_birth=False)
@@ -158,6 +162,7 @@ class Bookkeeper:
     def tick(self) -> None:
         """Every TICK_S, whether or not anything was said. Raises JournalDamaged."""
         if self._catch_up():
+            self._note_standing()
             self._remove_files()
             self._tell_redis()
 
@@ -197,6 +202,24 @@ class Bookkeeper:
                 self._tools.confinement.end_of(owner.pid, owner.start_ticks)
                 trees.kill_all(partial(_family, owner))
                 self._settle(row)
+
+    def _note_standing(self) -> None:
+        """How policy and signatures stand, for the heartbeat and for people: noted and said once per change."""
+        try:
+            standing = self._guards.standing(self._journal)
+            if standing == self._standing:
+                return
+            self._journal.leave_note(guards.NOTE, standing)
+        except JournalDamaged:
+            raise
+        except JournalError:
+            return  # at the next tick
+        self._standing = standing
+        if standing["sentence"]:
+            log.error("policy: %s: %s", standing["state"], standing["sentence"])
+        elif standing["inForce"]:
+            log.warning("policy: %s with %d rules is in force%s", standing["file"], standing["rules"],
+                        "; dry run, nothing is run" if standing["dryRun"] else "")  # fmt: skip
 
     def _settle_key(self, key: str) -> None:
         row = self._journal.get(key)

@@ -1,4 +1,4 @@
-"""The one function a queued RQ job may name, and what it does: fence, execute, record.
+"""The one function a queued RQ job may name, and what it does: gate, fence, execute, record.
 
 `workers.jobs.run_job` is wire format: it stands in Redis.
 """
@@ -20,6 +20,7 @@ from easyalert.redact import Redactor
 from easyalert.runtime import ProcessIdentity
 from easyalert.spool import JobOfSpool
 from workers import confinement, trees
+from workers.gate import Admitted, Gate
 from workers.live import LiveOutput
 from workers.registry import split_action
 from workers.sdk import Context, ExecutorResult, envelope
@@ -82,6 +83,7 @@ class JobRunner:
         self._recording_waits = recording_waits
         self._cancelled_by = cancelled_by
         self._wake_fd = wake_fd
+        self._gate = Gate(tools, journal)
         self._loop = asyncio.Runner()
 
     def close(self) -> None:
@@ -90,11 +92,17 @@ class JobRunner:
         self._loop.close()
 
     def run(self, key: str) -> Ended | None:
-        """Start fence, effect, record. None: the row is not this process's to run.
+        """Gate, start fence, effect, record. None: the row is not this process's to run.
 
         Raises JournalError when the fence cannot be written (nothing has happened then) or JournalDamaged.
         """
-        row = self._journal.start(key, self._owner)
+        waiting = self._journal.get(key)
+        if waiting is None or waiting.state is not State.QUEUED:
+            return None
+        admitted = self._gate.judge(waiting)
+        if not isinstance(admitted, Admitted):
+            return self._refuse(waiting, admitted)
+        row = self._journal.start(key, self._owner, admitted.spending)
         if row is None:
             return None
         began = time.monotonic()
@@ -103,7 +111,7 @@ class JobRunner:
         ctx = self._context(row, began)
         ctx.live = live = self._live(row)
         with hidden_in_logs(_OfContext(ctx)):
-            result = self._with_who_cancelled(row, self._result(row, ctx))
+            result = self._with_who_cancelled(row, self._result(row, ctx, admitted.params))
         crashpoints.reached("over")
         recorded = _fitting(envelope(row.job_id, result, ctx.redactor, int((time.monotonic() - began) * 1000)))
         self._sweep(row)
@@ -146,9 +154,16 @@ class JobRunner:
         job = JobOfSpool(row.job_id, row.attempt, self._owner)
         return LiveOutput(settings.output_dir, row.key, job, settings.wakeup_socket)
 
-    def _result(self, row: JobRow, ctx: Context) -> ExecutorResult:
+    def _refuse(self, row: JobRow, result: ExecutorResult) -> Ended | None:
+        recorded = envelope(row.job_id, result, Redactor(self._tools.secrets()), 0)
+        fault = None if result.fault is None else result.fault.value
+        if self._journal.refuse(row.key, recorded, fault):
+            wakeup.notify(self._tools.settings.wakeup_socket)
+        return self.ended(row.key)
+
+    def _result(self, row: JobRow, ctx: Context, params: dict[str, Any] | None) -> ExecutorResult:
         def work() -> object:
-            ctx.params = self._tools.open_params(row)
+            ctx.params = self._tools.open_params(row) if params is None else params
             if row.action in SPECIAL_ACTIONS:
                 return run_special(ctx, self._tools.vault, self._tools.settings.agent_api_url)
             kind, name = split_action(row.action)

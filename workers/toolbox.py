@@ -32,6 +32,7 @@ from easyalert.sealing import PrivateKey, load_private_key, seal_info
 from easyalert.settings import AgentSettings
 from vault import Vault, VaultKey
 from workers.confinement import Confinement, find_confinement
+from workers.guards import Guards
 from workers.registry import Registry
 from workers.special import SPECIAL_ACTIONS
 
@@ -56,6 +57,10 @@ class Toolbox:
     redis: Redis
     """Never used by the parent, so without a connection: each process makes its own."""
     confinement: Confinement
+
+    def guards(self) -> Guards:
+        """The policy and the trusted keys, for one process: it reads them anew when they change."""
+        return Guards.of(self.settings)
 
     def open_params(self, row: JobRow) -> dict[str, Any]:
         """Unseal a job's parameters. Raises AgentFault, or JobError when they are too large or no object."""

@@ -149,3 +149,26 @@ def test_spans_of_time_beyond_the_clock_are_bounded(field, value, tmp_path):
     assert 0 <= job.start_within_s <= 604_800
     with Journal(tmp_path / "journal.sqlite3") as journal:
         assert journal.take([job])
+
+
+# ---- signatures -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("signature", [{"jobId": "job_1", "value": "x", "odd": [1, None, 1.5]}, "text", 7, []])
+def test_a_signature_is_kept_as_it_came(signature):
+    job = read(entry(signature=signature), extended=True)
+    assert job.refusal is None, "the worker judges it, and says so"
+    assert job.signature == signature
+
+
+def test_without_extensions_there_is_no_signature():
+    assert read(entry(signature={"value": "x"})).signature is None
+    assert read(entry(signature=None), extended=True).signature is None
+
+
+@pytest.mark.parametrize(
+    ("signature", "says"), [({"value": "x" * 5000}, "larger than 4096 bytes"), ({"v": "\ud800"}, "JSON cannot carry")]
+)
+def test_a_signature_nobody_could_keep_is_the_jobs_refusal(signature, says):
+    job = read(entry(signature=signature), extended=True)
+    assert says in job.refusal["error"]

@@ -36,7 +36,8 @@ def test_what_is_told_and_what_is_remembered(drive, plain_server):
         assert told["capabilities"] == ["http", "script"]
         assert told["maxConcurrentJobs"] == 5
         assert told["publicKey"] == rig.key.text
-        assert told["features"] == ["longPoll", "ack", "receipts", "cancel", "control", "output", "instance"]
+        names = ["longPoll", "ack", "receipts", "cancel", "control", "output", "instance", "signed"]
+        assert told["features"] == names
         assert told["instance"] == INSTANCE
         assert rig.session.current.agent_id == "agt_1"
         assert not rig.session.current.features

@@ -54,4 +54,5 @@ def test_only_negotiated_features_are_had():
     registration = Registration("a", frozenset({"ack"}))
     assert registration.has("ack")
     assert not registration.has("receipts")
-    assert set(OUR_FEATURES) == {"longPoll", "ack", "receipts", "cancel", "control", "output", "instance"}
+    names = {"longPoll", "ack", "receipts", "cancel", "control", "output", "instance", "signed"}
+    assert set(OUR_FEATURES) == names

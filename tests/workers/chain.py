@@ -78,7 +78,7 @@ class Chain:
         public = load_public_key(self.home.settings.agent_key_path)
         job = NewJob(
             job_id=job_id,
-            attempt=None,
+            attempt=fields.pop("attempt", None),
             action=action,
             connection_id=fields.pop("connection_id", None),
             sealed=public.seal(json.dumps(params).encode(), seal_info(job_id)),
@@ -87,6 +87,7 @@ class Chain:
             needs_ack=False,
             lease_s=None,
             start_within_s=fields.pop("start_within_s", 900.0),
+            signature=fields.pop("signature", None),
         )
         assert not fields
         with self.home.journal() as journal:

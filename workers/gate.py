@@ -1,0 +1,153 @@
+"""Before the start fence: may this job run on this agent? Signature first, then policy.
+
+A job that may not is answered without ever being `started`. What may run leaves here with its parameters opened: those
+that were judged are those that run.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shlex
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from easyalert.errors import (
+    AgentFault,
+    EasyAlertError,
+    Fault,
+    JournalError,
+    PolicyRefused,
+    PolicyUnusable,
+    SignatureRefused,
+    VaultError,
+)
+from easyalert.journal import JobRow, Journal, Spending
+from easyalert.policy import Decision, Policy, asked_of, decide
+from easyalert.policy.signatures import Delivered, trusted_signature
+from easyalert.protocol.canonical import canonical
+from workers.guards import Guards
+from workers.sdk import ExecutorResult, failure
+from workers.toolbox import Toolbox
+
+log = logging.getLogger(__name__)
+
+_SENTENCE_MAX: Final = 300
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """The job may start."""
+
+    params: dict[str, Any] | None = None
+    """Opened; None: nobody had to look at them, they are opened after the fence."""
+    spending: Spending | None = None
+    """The use of its signature, to be recorded with the start."""
+
+    def __repr__(self) -> str:
+        return "Admitted()"
+
+
+class Gate:
+    """One worker's. Raises JournalError."""
+
+    def __init__(
+        self, tools: Toolbox, journal: Journal, *, guards: Guards | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._tools = tools
+        self._journal = journal
+        self._guards = tools.guards() if guards is None else guards
+        self._clock = clock
+
+    def judge(self, row: JobRow) -> Admitted | ExecutorResult:
+        """The way in, or the job's result: whatever goes wrong here, the job does not start."""
+        try:
+            policy = self._guards.policy(self._journal)
+            if policy is None and self._guards.mode == "off":
+                return Admitted()
+            params = self._tools.open_params(row)
+            params, spending = self._signed(row, params)
+            decision = None if policy is None else self._decided(policy, row, params)
+        except JournalError:
+            raise
+        except EasyAlertError as error:
+            return _refusal(row, error)
+        except Exception as error:  # a job's oddity must neither end the worker nor open the gate
+            log.debug("the details", exc_info=error)
+            return _refusal(
+                row, AgentFault(f"unexpected {type(error).__name__} while the job was judged, so it was not started")
+            )
+        if decision is not None and decision.dry_run:
+            return self._not_run(row, decision)
+        return Admitted(params, spending)
+
+    # ---- signatures -------------------------------------------------------------------------------------------------
+
+    def _signed(self, row: JobRow, params: dict[str, Any]) -> tuple[dict[str, Any], Spending | None]:
+        """Raises SignatureRefused and PolicyUnusable when signatures are required, else logs their sentence."""
+        if self._guards.mode == "off":
+            return params, None
+        try:
+            return self._trusted(row, params)
+        except (SignatureRefused, PolicyUnusable) as error:
+            if self._guards.mode == "require":
+                raise
+            log.warning("job %s (%s) runs without a trusted signature: %s", row.job_id, row.action, error)
+            return params, None
+
+    def _trusted(self, row: JobRow, params: dict[str, Any]) -> tuple[dict[str, Any], Spending | None]:
+        job = Delivered(row.job_id, row.action, row.connection_id, row.idempotent, params, row.signature)
+        names = self._guards.names(self._journal)
+        signature = trusted_signature(job, self._guards.keys(), names, self._clock())
+        user = self._journal.spent_by(signature.job_id)
+        if user not in {None, row.key}:
+            raise SignatureRefused(f"the signature was used before (see: easyalert-agent jobs {user}); sign a new job")
+        # 1 and 1.0 are one number to the signature; what runs is the one spelling that was signed
+        return json.loads(canonical(params)), Spending(signature.job_id, signature.expires_at)
+
+    # ---- policy -----------------------------------------------------------------------------------------------------
+
+    def _decided(self, policy: Policy, row: JobRow, params: dict[str, Any]) -> Decision:
+        """Raises PolicyRefused; in a dry run the decision speaks for itself."""
+        entry = self._entry(row) if policy.looks_at_targets and row.connection_id else None
+        asked = asked_of(row.action, row.connection_id, params, entry)
+        decision = decide(policy, asked, datetime.fromtimestamp(self._clock(), UTC))
+        if not decision.allowed and not decision.dry_run:
+            raise PolicyRefused(f"refused by this agent's policy: {decision.sentence}; {self._explain()}")
+        return decision
+
+    def _entry(self, row: JobRow) -> dict[str, Any] | None:
+        try:
+            return self._tools.read_credential(row.connection_id or "")
+        except VaultError as error:
+            # without it nobody can tell where the job goes
+            raise PolicyRefused(f"the policy needs the connection's address, which cannot be read: {error}") from None
+
+    def _explain(self) -> str:
+        path = shlex.quote(str(self._guards.policy_file.path))
+        return f"why, on the agent: easyalert-agent policy check {path} JOB.json"
+
+    def _not_run(self, row: JobRow, decision: Decision) -> ExecutorResult:
+        would = "would run" if decision.allowed else "would be refused"
+        log.warning("job %s (%s): dry run, it %s: %s", row.job_id, row.action, would, decision.sentence)
+        answer = {
+            "dryRun": True,
+            "allowed": decision.allowed,
+            "rule": None if decision.rule is None else decision.rule.name,
+            "sentence": decision.sentence,
+        }
+        sentence = f"dry run: nothing was run; the job {would}: {decision.sentence}; {self._explain()}"
+        return failure(sentence, output={"policy": answer}, exit_code=-1, fault=Fault.JOB)
+
+
+def _refusal(row: JobRow, error: EasyAlertError) -> ExecutorResult:
+    sentence = str(error)
+    if isinstance(error, PolicyUnusable):
+        sentence = f"this agent refuses every job: {sentence}; see: easyalert-agent policy show"
+    elif isinstance(error, SignatureRefused):
+        sentence = f"refused, this agent runs signed jobs only: {sentence}; see: easyalert-agent sign-job --help"
+    log.warning("job %s (%s) is refused: %s", row.job_id, row.action, sentence[:_SENTENCE_MAX])
+    return failure(sentence, exit_code=-1, fault=error.fault)
