@@ -27,7 +27,8 @@ _WAIT_MAX_S = 60.0
 @router.operators("POST", "/jobs", Scope.OPERATOR, status=201)
 async def submit_job(request: Request, body: requests.CreateJob, caller: Caller) -> JSONResponse:
     """Queue a job. 201 with the job; 200 with the same job when its idempotencyKey is known."""
-    asked = jobs.NewJob(created_by=caller, **body.model_dump())
+    signature = None if body.signature is None else body.signature.model_dump(by_alias=True)
+    asked = jobs.NewJob(created_by=caller, signature=signature, **body.model_dump(exclude={"signature"}))
 
     def work(session: Session, now: float) -> tuple[dict[str, Any], bool]:
         job, new = jobs.submit(session, now, asked)

@@ -75,6 +75,16 @@ class PoolSettings(Body):
     lost_after_seconds: int = Field(default=600, ge=60, le=86_400)
 
 
+class Signature(Body):
+    """As `easyalert-agent sign-job` makes it. Judged here: where the job is sent, and until when; never the value."""
+
+    job_id: str = Field(max_length=40)
+    audience: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
+    expires_at: int = Field(ge=0, le=2**53)
+    key_id: Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_printable)]
+    value: Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_printable)]
+
+
 class CreateJob(Body):
     """`POST /jobs`."""
 
@@ -87,6 +97,8 @@ class CreateJob(Body):
     priority: int = Field(default=0, ge=-100, le=100)
     idempotent: bool | None = None
     idempotency_key: Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_printable)] | None = None
+    signature: Signature | None = None
+    """Handed on untouched to agents that take signed jobs; the job gets the id that was signed."""
 
 
 class SettleJob(Body):

@@ -175,6 +175,8 @@ class Job(Base):
     """Name and id of the token."""
     retries: Mapped[int] = mapped_column(Integer, default=0)
     """How often it was given to another agent because what became of it on one could not be told."""
+    signature: Mapped[dict[str, Any] | None] = mapped_column(JsonText, default=None)
+    """As it was sent with the job (feature signed); handed on untouched."""
 
 
 class Attempt(Base):

@@ -16,7 +16,7 @@ from easyalert.protocol.messages import AckItem, HeartbeatRequest, RegisterReque
 
 OFFERED: Final = (
     *(features.LONG_POLL, features.ACK, features.RECEIPTS),
-    *(features.CANCEL, features.CONTROL, features.OUTPUT, features.INSTANCE),
+    *(features.CANCEL, features.CONTROL, features.OUTPUT, features.INSTANCE, features.SIGNED),
 )
 _TEXT_MAX = 256
 

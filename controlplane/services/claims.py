@@ -136,7 +136,7 @@ def _offer_again(
             continue
         attempt.offered_at = now
         candidate.free -= 1
-        result.jobs.setdefault(agent.id, []).append(_envelope(job, attempt, now, params))
+        result.jobs.setdefault(agent.id, []).append(_envelope(job, attempt, agent, now, params))
 
 
 def _pending_for(pool_id: str, agent_ids: list[str]) -> ColumnElement[bool]:
@@ -187,13 +187,13 @@ def _claim(
         renewed_at=now,
     )
     session.add(attempt)
-    envelope = _envelope(job, attempt, now, params)
+    envelope = _envelope(job, attempt, agent, now, params)
     if not needs_ack:
         lifecycle.wipe_credentials(session, job)
     return envelope
 
 
-def _envelope(job: Job, attempt: Attempt, now: float, params: dict[str, Any]) -> dict[str, Any]:
+def _envelope(job: Job, attempt: Attempt, agent: Agent, now: float, params: dict[str, Any]) -> dict[str, Any]:
     if not attempt.needs_ack:
         return JobEnvelope(
             job_id=wire_job_id(job.id, attempt.number),
@@ -201,7 +201,9 @@ def _envelope(job: Job, attempt: Attempt, now: float, params: dict[str, Any]) ->
             connection_id=job.connection_id,
             params=params,
         ).wire()
-    extensions = {} if job.idempotent is None else {"idempotent": job.idempotent}
+    extensions: dict[str, Any] = {} if job.idempotent is None else {"idempotent": job.idempotent}
+    if job.signature is not None and features.SIGNED in agent.features:
+        extensions["signature"] = job.signature
     return JobEnvelope(
         job_id=job.id,
         action_type=job.action_type,

@@ -62,6 +62,7 @@ def detail(session: Session, job: Job, now: float) -> dict[str, Any]:
         "attempts": [_attempt(attempt) for attempt in attempts],
         "timings": timings(job, current),
         "why": _why(session, job, current, now),
+        "signature": job.signature,
     }
 
 

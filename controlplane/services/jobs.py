@@ -12,7 +12,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session, defer
 
 from controlplane.models.tables import Agent, Job, Pool
-from controlplane.services import agents, audit, lifecycle, orders
+from controlplane.services import agents, audit, lifecycle, orders, signed
 from controlplane.services.changes import changes_of
 from controlplane.services.errors import ConflictError, InvalidError, NotFoundError
 from controlplane.services.ids import new_id
@@ -37,6 +37,8 @@ class NewJob:
     priority: int = 0
     idempotent: bool | None = None
     idempotency_key: str | None = None
+    signature: dict[str, Any] | None = None
+    """In wire form."""
 
 
 def submit(session: Session, now: float, asked: NewJob) -> tuple[Job, bool]:
@@ -56,8 +58,9 @@ def submit(session: Session, now: float, asked: NewJob) -> tuple[Job, bool]:
                 )
             return known, False
     pool, target = _route(session, asked)
+    job_id, signed_until = signed.identity(session, now, asked, params)
     job = Job(
-        id=new_id("job", now),
+        id=job_id or new_id("job", now),
         action_type=asked.action_type,
         category=asked.action_type.partition(".")[0],
         connection_id=asked.connection_id,
@@ -73,8 +76,9 @@ def submit(session: Session, now: float, asked: NewJob) -> tuple[Job, bool]:
         created_by=asked.created_by,
         state="pending",
         available_at=now,
-        expires_at=now + pool.max_queue_age_s,
+        expires_at=min(now + pool.max_queue_age_s, signed_until),
         attempt=0,
+        signature=asked.signature,
     )
     lifecycle.seal_credentials(session, job)
     session.add(job)

@@ -4,6 +4,14 @@ from tests.controlplane.world import result
 
 pytestmark = pytest.mark.system
 
+SIGNATURE = {
+    "jobId": "job_" + "0" * 26,
+    "audience": "pool:default",
+    "expiresAt": 4_000_000_000,
+    "keyId": "k",
+    "value": "v",
+}
+
 
 @pytest.fixture
 def op(service):
@@ -46,6 +54,12 @@ def test_submit_answers_201_then_200_for_the_same_key(op, agent):
         ({"actionType": "a.b", "agentId": "none-such"}, "agentId"),
         ({"actionType": "a.b", "idempotencyKey": ""}, "idempotencyKey"),
         ({"actionType": "a.b", "parms": {}}, "parms"),
+        ({"actionType": "a.b", "signature": "x"}, "signature"),
+        ({"actionType": "a.b", "signature": {**SIGNATURE, "value": None}}, "signature"),
+        ({"actionType": "a.b", "signature": {**SIGNATURE, "expiresAt": "soon"}}, "expiresAt"),
+        ({"actionType": "a.b", "signature": {**SIGNATURE, "keyid": "x"}}, "keyid"),
+        ({"actionType": "a.b", "signature": {**SIGNATURE, "value": "x" * 200}}, "signature"),
+        ({"actionType": "a.b", "poolId": "default", "signature": {**SIGNATURE, "jobId": "job_1"}}, "signature.jobId"),
     ],
 )
 def test_refusals_name_the_field(op, agent, body, field):
