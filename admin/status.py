@@ -23,7 +23,7 @@ from vault import Vault
 
 Part = dict[str, Any]
 
-_NOTES: Final = ("registration", "poller", "heartbeat", "workers")
+_NOTES: Final = ("registration", "poller", "heartbeat", "workers", "policy")
 """What other processes leave in the journal about themselves; each may be missing. `registration` is a RegisterData,
 the others may hold `lastError` and `lastErrorAt` (epoch seconds)."""
 
@@ -60,6 +60,7 @@ class StatusReader:
             "redis": redis,
             "journal": journal,
             "vault": self._vault(),
+            "policy": _policy(notes["policy"]),
             "lastErrors": _last_errors(notes),
         }
 
@@ -121,6 +122,12 @@ def _agent_id(note: Part) -> str | None:
         return RegisterData.model_validate(note).agent_id
     except ValidationError:
         return None
+
+
+def _policy(note: Part) -> Part:
+    """As the workers have noted it; nothing before their first word."""
+    names = {"state": "unknown", "file": None, "inForce": None, "rules": None, "dryRun": None, "signatures": None}
+    return {**{name: note.get(name, default) for name, default in names.items()}, "error": note.get("sentence")}
 
 
 def _last_errors(notes: dict[str, Part]) -> list[Part]:

@@ -7,12 +7,15 @@ import sys
 from importlib import import_module
 from typing import Final
 
+from cli import trust_arguments
+
 EXIT_CODES: Final = """exit codes:
   0  ok (status: the agent is healthy)
   1  failure; the message says which
   2  a setting, a file or a permission has to be changed
   3  status: no agent runs on this state directory
   4  status: the agent runs, and something needs attention
+  5  policy check: the job would be refused
 
 Settings come from the environment and a `.env` file in the working directory:
 AGENT_API_URL, AGENT_API_KEY, STATE_DIR, …
@@ -41,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     # imported on use: `--help` answers at once, and `status` does not pay for `run`
-    command = import_module(f"cli.{options.command}")
+    command = import_module(f"cli.{options.command.replace('-', '_')}")
     from easyalert.errors import ConfigurationError, EasyAlertError  # noqa: PLC0415 - as above
 
     try:
@@ -107,6 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, text in (("list", "names of all credentials"), ("doctor", "check every entry, say what to do")):
         look = looks.add_parser(name, help=text)
         look.add_argument("--json", action="store_true", help="print JSON")
+    trust_arguments.add(commands)
     dashboard = commands.add_parser("dashboard", help="show the queue in a browser (rq-dashboard, read-only)")
     dashboard.add_argument("--port", type=int, default=9181, help="port on 127.0.0.1 (default: 9181)")
     return parser

@@ -66,6 +66,9 @@ def _storage(settings: AgentSettings, state: Part) -> list[Part]:
         found.append(_advice(state["jobs"]["error"] or "there is no job journal", SEE_LOG))
     if state["vault"]["state"] in {"locked", "damaged", "unavailable"}:
         found.append(_advice(state["vault"]["error"], f"ls -l {shlex.quote(str(settings.vault_path))}*"))
+    if state["policy"]["state"] != "ok":
+        reason = f": {state['policy']['error']}" if state["policy"]["error"] else ""
+        found.append(_advice(f"policy: {state['policy']['state']}{reason}", "easyalert-agent policy show"))
     return found
 
 

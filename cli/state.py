@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 from cli import lock
 from cli.diagnosis import hints, problems
 from cli.looking import UNSET_URL
+from cli.policy_state import policy_state
 from cli.supervisor_rpc import process_table
 from easyalert import __version__
 from easyalert.errors import JournalError
@@ -26,7 +27,7 @@ from easyalert.settings import AgentSettings
 
 Part = dict[str, Any]
 
-_NOTES: Final = ("registration", "poller", "heartbeat", "confinement")
+_NOTES: Final = ("registration", "poller", "heartbeat", "confinement", "policy")
 
 
 def collect(settings: AgentSettings) -> Part:
@@ -51,6 +52,7 @@ def collect(settings: AgentSettings) -> Part:
         "jobs": jobs,
         "redis": _redis(settings, running=pid is not None),
         "vault": _vault(settings),
+        "policy": policy_state(settings, notes["policy"], running=pid is not None),
         "freeDiskMb": _free_disk_mb(settings),
         "confinement": notes["confinement"].get("sentence"),
     }

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from cli.looking import settings_to_look
+from cli.policy_state import line as policy_line
 from cli.state import Part, collect
 from cli.terminal import coloured, duration, plain, table
 from easyalert.runtime import EXIT_DEGRADED, EXIT_NOT_RUNNING, EXIT_OK
@@ -60,6 +61,7 @@ def _rows(state: Part) -> list[tuple[str, str]]:
         ("jobs", _jobs(state["jobs"])),
         ("redis", f"{state['redis']['kind']}, {state['redis']['state']}"),
         ("vault", _vault(state["vault"])),
+        ("policy", plain(policy_line(state["policy"]))),
     ]
     programs = [
         (

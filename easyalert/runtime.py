@@ -25,6 +25,7 @@ __all__ = [
     "EXIT_FAILURE",
     "EXIT_NOT_RUNNING",
     "EXIT_OK",
+    "EXIT_REFUSED",
     "OUR_PACKAGES",
     "Backoff",
     "ProcessIdentity",
@@ -49,6 +50,8 @@ EXIT_NOT_RUNNING: Final = 3
 """`easyalert-agent status`: no agent runs on the state directory."""
 EXIT_DEGRADED: Final = 4
 """`easyalert-agent status`: the agent runs, and something about it needs attention."""
+EXIT_REFUSED: Final = 5
+"""`easyalert-agent policy check`: the job would be refused."""
 
 OUR_PACKAGES: Final = ("easyalert", "vault", "poller", "workers", "heartbeat", "admin", "cli", "controlplane")
 

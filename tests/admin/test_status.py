@@ -35,6 +35,10 @@ def test_before_anything_has_started_everything_has_its_place(read, home):
         },
         "journal": {"state": "missing", "error": read()["journal"]["error"]},
         "vault": {"state": "empty", "entries": 0, "damaged": [], "error": None},
+        "policy": {
+            "state": "unknown", "file": None, "inForce": None, "rules": None, "dryRun": None, "signatures": None,
+            "error": None,
+        },
         "lastErrors": [],
     }  # fmt: skip
     assert not home.settings.journal_path.exists()

@@ -24,6 +24,7 @@ def healthy(**changes):
         "jobs": {"state": "ok", "error": None, "rejected": 0, "undelivered": 0},
         "redis": {"state": "ok"},
         "vault": {"state": "ok", "error": None},
+        "policy": {"state": "ok", "error": None},
         **changes,
     }
 
@@ -49,6 +50,11 @@ def test_a_healthy_agent_has_none(settings):
         ({"paused": "the disk is full"}, "no new jobs are taken: the disk is full", "df -h"),
         ({"redis": {"state": "unavailable"}}, "Redis does not answer", "journalctl"),
         ({"jobs": {"state": "unavailable", "error": "damaged"}}, "damaged", "journalctl"),
+        (
+            {"policy": {"state": "broken: every job is refused", "error": "policy.toml, line 3: no"}},
+            "policy: broken: every job is refused: policy.toml, line 3: no",
+            "easyalert-agent policy show",
+        ),
         ({"vault": {"state": "locked", "error": "wrong key"}}, "wrong key", "vault.json"),
     ],
 )

@@ -33,6 +33,7 @@ def test_the_documented_exit_codes_are_the_constants():
             runtime.EXIT_CONFIGURATION,
             runtime.EXIT_NOT_RUNNING,
             runtime.EXIT_DEGRADED,
+            runtime.EXIT_REFUSED,
         )
     }
     assert "no agent runs" in documented[str(runtime.EXIT_NOT_RUNNING)]

@@ -44,6 +44,15 @@ STATE = {
     },
     "redis": {"kind": "embedded", "state": "ok", "queued": 1, "error": None},
     "vault": {"state": "ok", "entries": 3, "error": None},
+    "policy": {
+        "state": "ok",
+        "error": None,
+        "file": "/etc/easyalert/policy.toml",
+        "inForce": True,
+        "rules": 3,
+        "dryRun": False,
+        "signatures": "require",
+    },
     "problems": [],
     "hints": [],
 }
