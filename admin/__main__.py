@@ -9,10 +9,10 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from admin.listener import ADDRESS, a_call, listen
-from admin.rotation import Rotation
 from admin.serving import Service, fork_server, outlast
 from admin.token import admin_token
 from admin.watch import watch
+from easyalert.rotation import Rotation
 from easyalert.runtime import EXIT_FAILURE, EXIT_OK, Stop
 from easyalert.settings import AgentSettings
 from easyalert.startup import begin

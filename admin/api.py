@@ -110,7 +110,7 @@ def _rekeying(rekey: Callable[[str], int]) -> APIRouter:
             _bad_request(str(error))  # contract 5: every vault error of this route is a 400
         message = (
             f"{count} entries now open with the new key only. Set AGENT_API_KEY to it and restart the agent now: "
-            "until then jobs that need credentials fail"
+            "until then no job starts"
         )
         return {"success": True, "data": {"rekeyedCount": count}, "message": message}
 

@@ -10,11 +10,11 @@ import socket
 from dataclasses import dataclass
 from typing import NoReturn
 
-from admin.rotation import Rotation
 from admin.watch import watch
 from easyalert.hardening import die_with_parent
 from easyalert.logs import hidden_in_logs
 from easyalert.redact import Redactor
+from easyalert.rotation import Rotation
 from easyalert.runtime import EXIT_FAILURE, EXIT_OK, Stop
 from easyalert.settings import AgentSettings
 from vault import Vault

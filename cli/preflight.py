@@ -11,7 +11,7 @@ from typing import Final
 
 from cli import embedded_redis, lock
 from cli.folders import check_disk, prepare_folders
-from easyalert.errors import ConfigurationError, VaultError
+from easyalert.errors import ConfigurationError
 from easyalert.instance import instance_of
 from easyalert.journal import Journal
 from easyalert.journal.schema import set_aside_if_damaged
@@ -105,17 +105,8 @@ def _prepare_keys(settings: AgentSettings) -> None:
             settings.agent_key_path,
         )
     if previous is not None:
-        _finish_rotation(settings, api_key, previous)
+        from easyalert.rotation import Rotation  # noqa: PLC0415 - needed after a rotation only
+        from vault import Vault, VaultKey  # noqa: PLC0415 - as above
 
-
-def _finish_rotation(settings: AgentSettings, api_key: str, previous: str) -> None:
-    from vault import Vault, VaultKey  # noqa: PLC0415 - needed after a rotation only
-
-    try:
-        count = Vault(settings.vault_path, VaultKey(api_key, previous)).finish_rotation()
-    except VaultError as error:
         # the agent is useful without its vault, and says in its heartbeat that it is locked
-        log.error("%s", error)  # noqa: TRY400 - the sentence is what helps
-        return
-    if count:
-        log.info("the vault's %d entries are encrypted under the new AGENT_API_KEY", count)
+        Rotation(settings, Vault(settings.vault_path, VaultKey(api_key, previous))).finish()

@@ -21,7 +21,11 @@ def main(_options: argparse.Namespace) -> int:
         paused, ordered = local_pause(journal, now), ordered_pause(journal, now)
         if paused is not None:
             resume_here(journal)
+        still = local_pause(journal, now)
     wakeup.notify(settings.wakeup_socket)
+    if still is not None:
+        print(f"{still.sentence}: that ends with the restart, not by resuming")
+        return 0
     print("jobs are taken again" if paused is not None else "this agent is not paused here")
     if ordered is not None:
         print(f"but it is {ordered.sentence}: enable it there")

@@ -16,6 +16,7 @@ def write_atomically(path: Path, content: bytes, mode: int = 0o600) -> None:
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
+            _keep_owner(descriptor, path)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -25,6 +26,14 @@ def write_atomically(path: Path, content: bytes, mode: int = 0o600) -> None:
             temporary.unlink()
         raise
     sync_folder(path.parent)
+
+
+def _keep_owner(descriptor: int, path: Path) -> None:
+    # root writing for the service account (`sudo easyalert-agent …`) must not lock that account out of its file
+    if os.geteuid() == 0:
+        with contextlib.suppress(FileNotFoundError):
+            former = path.lstat()
+            os.fchown(descriptor, former.st_uid, former.st_gid)
 
 
 def sync_folder(folder: Path) -> None:

@@ -3,6 +3,9 @@
 HPKE base mode (RFC 9180) with DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-256-GCM; the same suite the control plane's
 feature `sealed` uses. The private key lies in `agent_key.json`, itself encrypted under a key derived from AGENT_API_KEY
 (PBKDF2, as the vault), so that the file alone opens nothing. The poller needs the public half only.
+
+While the API key is being changed, the private key lies in the file twice: `next` holds it under the new API key, in
+the same three fields. So at every moment of a rotation each of the two API keys opens the file.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ _ITERATIONS: Final = 600_000
 _WRAP_CONTEXT: Final = b"easyalert/agent-key/1"
 _KEY_BYTES: Final = 32
 _NONCE_BYTES: Final = 12
+_NEXT: Final = "next"
 
 
 class PublicKey:
@@ -81,18 +85,33 @@ def load_private_key(path: Path, api_keys: list[str]) -> PrivateKey | None:
     """The private key, opened with the first of `api_keys` that fits; None when none does."""
     document = _read(path)
     public = _field(document, "publicKey", path, _KEY_BYTES)
-    salt, nonce = _field(document, "salt", path), _field(document, "nonce", path, _NONCE_BYTES)
-    wrapped = _field(document, "wrappedPrivateKey", path)
-    for api_key in api_keys:
-        try:
-            raw = AESGCM(_derive(api_key, salt)).decrypt(nonce, wrapped, _WRAP_CONTEXT)
-        except InvalidTag:
-            continue
-        found = PrivateKey(X25519PrivateKey.from_private_bytes(raw))
-        if found.public.raw != public:  # the poller would seal what no worker can open
-            raise _damaged(path, "publicKey")
-        return found
+    for wrapping in _wrappings(document, path):
+        for name, size in (("salt", None), ("nonce", _NONCE_BYTES), ("wrappedPrivateKey", None)):
+            _field(wrapping, name, path, size)
+        for api_key in api_keys:
+            raw = _unwrapped(wrapping, api_key, path)
+            if raw is None:
+                continue
+            found = PrivateKey(X25519PrivateKey.from_private_bytes(raw))
+            if found.public.raw != public:  # the poller would seal what no worker can open
+                raise _damaged(path, "publicKey")
+            return found
     return None
+
+
+def prepare_rotation(path: Path, api_key: str, new_api_key: str) -> bool:
+    """Have the key file open with either of two API keys, until `ensure_key_pair` settles on one.
+
+    False: there is no file, or it does not open with `api_key`; nothing was written then. Raises ConfigurationError.
+    """
+    try:
+        found = load_private_key(path, [api_key]) if path.exists() else None
+        if found is None:
+            return False
+        _store(path, found._key, api_key, new_api_key)  # noqa: SLF001 - same module's class
+    except OSError as error:
+        raise ConfigurationError(f"the agent's key file {path} cannot be written: {error.strerror}") from None
+    return True
 
 
 def ensure_key_pair(path: Path, api_key: str, previous_api_key: str | None = None) -> bool:
@@ -112,9 +131,11 @@ def _ensure(path: Path, api_key: str, previous_api_key: str | None) -> bool:
     if not path.exists():
         _store(path, X25519PrivateKey.generate(), api_key)
         return True
-    if load_private_key(path, [api_key]) is not None:
+    found = load_private_key(path, [api_key])
+    if found is not None and _NEXT not in _read(path):
         return True
-    found = load_private_key(path, [previous_api_key]) if previous_api_key else None
+    if found is None and previous_api_key:
+        found = load_private_key(path, [previous_api_key])
     if found is not None:
         _store(path, found._key, api_key)  # noqa: SLF001 - same module's class
         return True
@@ -123,16 +144,39 @@ def _ensure(path: Path, api_key: str, previous_api_key: str | None) -> bool:
     return False
 
 
-def _store(path: Path, key: X25519PrivateKey, api_key: str) -> None:
+def _store(path: Path, key: X25519PrivateKey, api_key: str, next_api_key: str | None = None) -> None:
+    document: dict[str, object] = {"publicKey": _text(key.public_key().public_bytes_raw()), **_wrapping(key, api_key)}
+    if next_api_key is not None:
+        document[_NEXT] = _wrapping(key, next_api_key)
+    write_atomically(path, json.dumps(document).encode())
+
+
+def _wrapping(key: X25519PrivateKey, api_key: str) -> dict[str, str]:
     salt, nonce = os.urandom(16), os.urandom(_NONCE_BYTES)
     wrapped = AESGCM(_derive(api_key, salt)).encrypt(nonce, key.private_bytes_raw(), _WRAP_CONTEXT)
-    fields = {
-        "publicKey": key.public_key().public_bytes_raw(),
-        "salt": salt,
-        "nonce": nonce,
-        "wrappedPrivateKey": wrapped,
-    }
-    write_atomically(path, json.dumps({k: base64.b64encode(v).decode() for k, v in fields.items()}).encode())
+    return {"salt": _text(salt), "nonce": _text(nonce), "wrappedPrivateKey": _text(wrapped)}
+
+
+def _wrappings(document: dict[str, object], path: Path) -> list[dict[str, object]]:
+    following = document.get(_NEXT)
+    if following is None:
+        return [document]
+    if not isinstance(following, dict):
+        raise _damaged(path, _NEXT)
+    return [document, following]
+
+
+def _unwrapped(wrapping: dict[str, object], api_key: str, path: Path) -> bytes | None:
+    salt, nonce = _field(wrapping, "salt", path), _field(wrapping, "nonce", path, _NONCE_BYTES)
+    wrapped = _field(wrapping, "wrappedPrivateKey", path)
+    try:
+        return AESGCM(_derive(api_key, salt)).decrypt(nonce, wrapped, _WRAP_CONTEXT)
+    except InvalidTag:
+        return None
+
+
+def _text(raw: bytes) -> str:
+    return base64.b64encode(raw).decode()
 
 
 def _derive(api_key: str, salt: bytes) -> bytes:

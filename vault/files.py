@@ -116,6 +116,13 @@ def replace(path: Path, data: bytes, *, previous: bytes | None) -> None:
         logger.warning("vault %s is written, but its folder could not be synchronised: %s", path, error.strerror)
 
 
+def replace_backup(path: Path, data: bytes) -> None:
+    """Put `data` in the backup's place, durably. Needs `exclusive`. Raises VaultUnavailable with the backup as it was."""
+    with _told(path, "has a backup that cannot be written"):
+        _put_in_place(backup_of(path), data, successor_of=path)
+        _sync_folder(path.parent)
+
+
 def _sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

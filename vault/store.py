@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,8 @@ from vault.identifiers import check_connection_id
 from vault.key import VaultKey
 from vault.opening import Opening, stamped
 from vault.state import VaultState
+
+logger = logging.getLogger("vault")
 
 _DOCTOR: Final = "run: easyalert-agent vault doctor"
 
@@ -127,6 +130,37 @@ class Vault:
         # Asked again under the lock: another process may have finished it meanwhile.
         return self._change(lambda now: _reencrypted(now, self._key) if now.awaits_rotation else None)
 
+    def settle_backup(self) -> bool:
+        """After a rekey that was cut off: replace a backup that is still under the key before it by the present file.
+
+        True: there was one. A backup is only replaced when the file is a later generation and every entry of it opens.
+        Raises VaultDamaged, VaultUnavailable; nothing but the backup is ever written.
+        """
+        if not self._outdated_backup():
+            return False
+        with files.exclusive(self._path):
+            found = files.read(self._path)
+            if found is None or not self._outdated_backup():
+                return False
+            files.replace_backup(self._path, found[0])
+            return True
+
+    def _outdated_backup(self) -> bool:
+        opening, kept = self._open(), files.read(files.backup_of(self._path))
+        if opening is None or kept is None:
+            return False
+        try:
+            former = parse(kept[0])
+        except MalformedDocumentError:
+            return False  # whatever it is, it is not what a rekey leaves
+        document = opening.document
+        return (
+            former.counter("generation") < document.counter("generation")
+            and not opening.damaged()
+            and not opening.awaits_rotation
+            and set(former.entries) <= set(document.entries)
+        )
+
     def check(self) -> VaultState:
         """Look at everything, decrypt every entry, say what was found. Never raises, never writes."""
         count = 0
@@ -206,6 +240,20 @@ class Vault:
             raise
         finally:
             self._seen = None
+        if changed.rekeyed and previous is not None:
+            self._drop_former_backup(changed, data)
+
+    def _drop_former_backup(self, changed: _Changed, data: bytes) -> None:
+        """A rotated key may be one that leaked: once the new file is known good, no copy under the old one is kept."""
+        try:
+            found = files.read(self._path)
+            if found is None or found[0] != data or not Opening(parse(found[0]), changed.key).key_fits:
+                logger.warning("the vault %s could not be read back after the rekey; its backup is kept", self._path)
+                return
+            files.replace_backup(self._path, data)
+        except (VaultUnavailable, MalformedDocumentError) as error:
+            # The rekey itself is done. The next write, or the next start, ends what is left.
+            logger.warning("the backup of the vault is still encrypted under the former key: %s", error)
 
     def _renewed(self, opening: Opening) -> _Changed:
         """Bring old entries up to date, and finish a pending rotation on the way."""

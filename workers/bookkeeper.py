@@ -25,6 +25,7 @@ from easyalert import wakeup
 from easyalert.cgroups import Place
 from easyalert.errors import JournalDamaged, JournalError, QueueError
 from easyalert.journal import JobRow, Journal, State
+from easyalert.journal.pause import lift_rekey_pause
 from easyalert.queues import agent_queue, enqueue
 from easyalert.redact import Redactor
 from easyalert.runtime import EXIT_FAILURE, EXIT_OK, ProcessIdentity
@@ -118,6 +119,9 @@ class Bookkeeper:
         # all at once, before the rows: looking for one job's after the other's takes as long for each
         swept = self._end_earlier_groups()
         swept += trees.kill_all(lambda: trees.marked(f"@{self._tools.agent}"), by_birth=False)
+        if lift_rekey_pause(self._journal, lambda: self._tools.vault.check().state in {"ok", "empty"}):
+            log.info("these workers open the rekeyed vault: jobs start again")
+            wakeup.notify(self._tools.settings.wakeup_socket)
         self._recover()
         if swept:
             log.warning("killed %d processes that jobs of an earlier run had left", swept)

@@ -1,19 +1,26 @@
 """Why an agent takes no new jobs though nothing is wrong: somebody paused it here, or its control plane drains it.
 
-Two notes of the journal say so. `pause` is left by `easyalert-agent pause`: nothing new starts, not even jobs that are
+Three notes of the journal say so. `pause` is left by `easyalert-agent pause`: nothing new starts, not even jobs that are
 here already. `control` is what the control plane said in its last answer to a heartbeat: nothing new is taken, what
-was acknowledged still runs. Both end by themselves at their time, if they have one; it survives restarts.
+was acknowledged still runs. Both end by themselves at their time, if they have one; it survives restarts. `rekeyed` is
+left by a rekey of the vault: running workers hold the former key, and jobs that need a credential would fail. It is a
+pause made here too, and ends when workers start whose key opens the vault.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol
 
 NOTE: Final = "pause"
 CONTROL_NOTE: Final = "control"
+REKEYED_NOTE: Final = "rekeyed"
 POLL_INTERVAL_MAX_S: Final = 300
+REKEYED_REASON: Final = (
+    "the vault has a new key: restart the agent with AGENT_API_KEY set to it, AGENT_API_KEY_PREVIOUS to the former one"
+)
 
 Kind = Literal["paused", "draining", "disabled"]
 
@@ -71,12 +78,26 @@ def resume_here(journal: Notes) -> None:
 
 def local_pause(journal: Notes, now: float) -> Pause | None:
     """The pause made here that is in force at `now` (epoch seconds). Raises JournalError."""
-    return local_pause_of(journal.note(NOTE), now)
+    return _in_force("paused", journal.note(NOTE), now) or rekey_pause(journal)
 
 
-def local_pause_of(note: Any, now: float) -> Pause | None:
-    """The same from the note itself."""
-    return _in_force("paused", note, now)
+def pause_for_rekey(journal: Notes, now: float, *, by: str) -> None:
+    """Nothing starts any more until workers begin with a key that opens the vault. Raises JournalError."""
+    journal.leave_note(REKEYED_NOTE, {"since": now, "by": by}, durable=True)
+
+
+def rekey_pause(journal: Notes) -> Pause | None:
+    """The pause that a rekey of the vault has left. Raises JournalError."""
+    return Pause("paused", REKEYED_REASON) if isinstance(journal.note(REKEYED_NOTE), dict) else None
+
+
+def lift_rekey_pause(journal: Notes, opens: Callable[[], bool]) -> bool:
+    """End that pause if this process' key opens the vault. True: it was lifted. Raises JournalError."""
+    before = journal.note(REKEYED_NOTE)
+    if before is None or not opens() or journal.note(REKEYED_NOTE) != before:
+        return False
+    journal.leave_note(REKEYED_NOTE, None, durable=True)
+    return True
 
 
 def ordered_pause(journal: Notes, now: float) -> Pause | None:

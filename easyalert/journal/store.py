@@ -8,8 +8,7 @@ from typing import Any, Literal
 
 from easyalert.journal.figures import Figures, read_figures
 from easyalert.journal.file import OWNED_SQL, owner_columns
-from easyalert.journal.pause import NOTE as PAUSE_NOTE
-from easyalert.journal.pause import local_pause_of
+from easyalert.journal.pause import local_pause
 from easyalert.journal.rows import JobRow, NewJob, Outcome, State
 from easyalert.journal.spending import Spending, SpentSignatures
 from easyalert.journal.stepping import ClockSteps
@@ -307,7 +306,7 @@ class Journal(SpentSignatures, ClockSteps):
         if self._too_late(key):
             self._end_expired(row)
             return None
-        return None if local_pause_of(self.note(PAUSE_NOTE), self._wall()) is not None else row
+        return None if local_pause(self, self._wall()) is not None else row
 
     def _end_in_doubt(self, row: JobRow, source: State, *, repeatable: bool = False) -> None:
         result = ended_without_result(

@@ -1,7 +1,7 @@
 import pytest
 
-from admin.rotation import Rotation
 from easyalert.errors import VaultError, VaultUnavailable
+from easyalert.rotation import Rotation
 from easyalert.sealing import load_private_key
 from easyalert.settings import AgentSettings
 from tests.support.agent_home import API_KEY
