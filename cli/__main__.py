@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Final
 
 from cli import trust_arguments
@@ -105,15 +106,48 @@ def _parser() -> argparse.ArgumentParser:
     end.add_argument("--until", metavar="TIME", help="end by itself: 18:00 (local time) or 2026-01-31T18:00:00+01:00")
     end.add_argument("--for", dest="span", metavar="SPAN", help="end by itself after 90s, 30m, 2h or 1d")
     commands.add_parser("resume", help="end a pause made with `pause`")
-    vault = commands.add_parser("vault", help="look at the vault; values are never shown")
-    looks = vault.add_subparsers(dest="vault_command", metavar="WHAT", required=True)
-    for name, text in (("list", "names of all credentials"), ("doctor", "check every entry, say what to do")):
-        look = looks.add_parser(name, help=text)
-        look.add_argument("--json", action="store_true", help="print JSON")
+    _vault_parser(commands.add_parser("vault", help="look at the vault and change it; values are never shown"))
     trust_arguments.add(commands)
     dashboard = commands.add_parser("dashboard", help="show the queue in a browser (rq-dashboard, read-only)")
     dashboard.add_argument("--port", type=int, default=9181, help="port on 127.0.0.1 (default: 9181)")
     return parser
+
+
+def _vault_parser(vault: argparse.ArgumentParser) -> None:
+    commands = vault.add_subparsers(dest="vault_command", metavar="WHAT", required=True)
+
+    def command(name: str, text: str, more: str = "") -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}. {more}".strip())
+        made.add_argument("--json", action="store_true", help="print JSON; never a value")
+        return made
+
+    command("list", "names of all credentials")
+    command("doctor", "check every entry, say what to do")
+    one = command("set", "store credentials", "One JSON object from standard input or --file; at a terminal it asks.")
+    one.add_argument("id", metavar="ID", help="the connection's id")
+    one.add_argument("--file", type=Path, metavar="FILE", help="read the JSON object from there")
+    one = command("delete", "delete credentials")
+    one.add_argument("id", metavar="ID", help="the connection's id")
+    one.add_argument("--yes", action="store_true", help="do not ask")
+    one = command(
+        "rekey",
+        "encrypt the vault anew under the agent's next API key",
+        "The key comes from --key-file, AGENT_API_KEY_NEW or a prompt. No job starts until the agent is restarted.",
+    )
+    one.add_argument("--key-file", type=Path, metavar="FILE", help="file whose first line is the new key")
+    one = command("export", "write an encrypted backup", "It opens with a passphrase, or with the private key to --to.")
+    one.add_argument("file", type=Path, metavar="FILE", help="a new file")
+    lock = one.add_mutually_exclusive_group()
+    lock.add_argument(
+        "--to", metavar="KEY", help="X25519 public key: Base64 (publicKey of an agent_key.json) or a PEM file"
+    )
+    lock.add_argument("--passphrase-file", type=Path, metavar="FILE", help="file whose first line is the passphrase")
+    one = command("import", "bring back the entries of a backup", "Entries that are in the vault are kept.")
+    one.add_argument("file", type=Path, metavar="FILE", help="a backup made with `vault export`")
+    one.add_argument("--replace", action="store_true", help="replace entries that are in the vault")
+    lock = one.add_mutually_exclusive_group()
+    lock.add_argument("--identity", type=Path, metavar="FILE", help="private key in PEM; default: this agent's own")
+    lock.add_argument("--passphrase-file", type=Path, metavar="FILE", help="file whose first line is the passphrase")
 
 
 if __name__ == "__main__":

@@ -1,87 +1,107 @@
-"""`easyalert-agent vault list | doctor`: what is in the vault and whether it opens. No value is ever printed."""
+"""`easyalert-agent vault …`: look at the vault and change it. No value is ever printed.
+
+All of it works on the vault's file, under its lock, and not through the admin API: so there is one way, whether or not
+the agent runs, and it needs neither token nor port. Running processes notice a changed file by themselves.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
-from typing import Any
+import sys
+from typing import Final
 
-from cli.terminal import coloured, plain
-from easyalert.runtime import EXIT_DEGRADED, EXIT_OK
+from cli.cancel import here
+from cli.secrets_in import ask, credentials_from, read_line
+from cli.terminal import plain
+from cli.vault_backup import export, import_
+from cli.vault_looks import doctor, list_names, opened
+from easyalert.errors import ConfigurationError, EntryNotFound
+from easyalert.rotation import Rotation
+from easyalert.runtime import EXIT_OK
 from easyalert.settings import AgentSettings, load_settings
-from vault import Vault, VaultKey, VaultState
-from vault.files import backup_of
+from vault import check_connection_id
+
+NEXT_AFTER_REKEY: Final = (
+    "set AGENT_API_KEY to the new key, AGENT_API_KEY_PREVIOUS to the former one, and restart: until then no job starts",
+    "remove AGENT_API_KEY_PREVIOUS when `easyalert-agent status` shows it healthy",
+)
 
 
 def main(options: argparse.Namespace) -> int:
     """Run the chosen subcommand. Raises ConfigurationError without AGENT_API_KEY: it opens the vault; VaultError."""
     settings = load_settings()
-    return _list(settings, options) if options.vault_command == "list" else _doctor(settings, options)
+    commands = {
+        "list": list_names,
+        "doctor": doctor,
+        "set": _set,
+        "delete": _delete,
+        "rekey": _rekey,
+        "export": export,
+        "import": import_,
+    }
+    return commands[options.vault_command](settings, options)
 
 
-def _vault(settings: AgentSettings, path: Path) -> Vault:
-    previous = settings.agent_api_key_previous
-    key = VaultKey(settings.agent_api_key.get_secret_value(), None if previous is None else previous.get_secret_value())
-    return Vault(path, key)
-
-
-def _list(settings: AgentSettings, options: argparse.Namespace) -> int:
-    names = _vault(settings, settings.vault_path).names()
-    if options.json:
-        print(json.dumps(names))
-    else:
-        print("\n".join(plain(name) for name in names) if names else "the vault holds no credentials yet")
+def _set(settings: AgentSettings, options: argparse.Namespace) -> int:
+    connection_id = check_connection_id(options.id)
+    vault = opened(settings)
+    vault.put(connection_id, credentials_from(options.file))
+    _say(options, f"credentials of '{connection_id}' are stored", stored=connection_id)
     return EXIT_OK
 
 
-def _doctor(settings: AgentSettings, options: argparse.Namespace) -> int:
-    path = settings.vault_path
-    backup = backup_of(path)
-    found = _vault(settings, path).check()
-    kept = _vault(settings, backup).check() if backup.exists() else None
-    advice = _advice(path, backup, found, kept)
-    healthy = found.state in {"ok", "empty"}
+def _delete(settings: AgentSettings, options: argparse.Namespace) -> int:
+    connection_id = options.id
+    vault = opened(settings)
+    if connection_id not in vault.names():
+        raise EntryNotFound(
+            f"the vault {settings.vault_path} holds no credentials for '{plain(connection_id)}';"
+            " see: easyalert-agent vault list"
+        )
+    if not options.yes:
+        if not sys.stdin.isatty():
+            raise ConfigurationError("there is no terminal to ask at; add --yes to delete without asking")
+        if input(f"delete the credentials of '{plain(connection_id)}'? [y/N] ").strip().lower() not in {"y", "yes"}:
+            raise ConfigurationError("nothing was deleted")
+    vault.delete(connection_id)
+    _say(options, f"credentials of '{connection_id}' are deleted", deleted=connection_id)
+    return EXIT_OK
+
+
+def _rekey(settings: AgentSettings, options: argparse.Namespace) -> int:
+    new_api_key = _new_api_key(settings, options)
+    if new_api_key == settings.agent_api_key.get_secret_value():
+        raise ConfigurationError("that is the key the agent has already; nothing was changed")
+    count = Rotation(settings, opened(settings)).rekey(new_api_key, by=here())
+    _say(
+        options,
+        f"{count} entries now open with the new key only",
+        *(f"  next: {line}" for line in NEXT_AFTER_REKEY),
+        rekeyed=count,
+        next=list(NEXT_AFTER_REKEY),
+    )
+    return EXIT_OK
+
+
+def _new_api_key(settings: AgentSettings, options: argparse.Namespace) -> str:
+    if options.key_file is not None:
+        found = read_line(options.key_file)
+    elif settings.agent_api_key_new is not None:
+        found = settings.agent_api_key_new.get_secret_value().strip()
+    else:
+        found = ask(
+            "new API key (not shown): ",
+            again="once more: ",
+            otherwise="give the new key with --key-file FILE or AGENT_API_KEY_NEW",
+        ).strip()
+    if not found or not found.isprintable() or not found.isascii() or " " in found:
+        raise ConfigurationError("an API key is one word of visible ASCII characters; nothing was changed")
+    return found
+
+
+def _say(options: argparse.Namespace, *lines: str, **report: object) -> None:
     if options.json:
-        report: dict[str, Any] = {
-            "path": str(path),
-            "state": found.state,
-            "entries": found.entries,
-            "damaged": list(found.damaged),
-            "sentence": found.sentence,
-            "backup": None if kept is None else {"path": str(backup), "state": kept.state, "entries": kept.entries},
-            "next": advice,
-        }
-        print(json.dumps(report, indent=2))
-        return EXIT_OK if healthy else EXIT_DEGRADED
-    print(f"vault   {path}: {coloured(found.state, 'good' if healthy else 'bad')}, {found.entries} entries")
-    print(f"        {plain(found.sentence)}")
-    for name in found.damaged:
-        print(f"        does not open: {plain(name)}")
-    if kept is not None:
-        print(f"backup  {backup}: {kept.state}, {kept.entries} entries")
-    for line in advice:
-        print(f"  next: {line}")
-    return EXIT_OK if healthy else EXIT_DEGRADED
-
-
-def _advice(path: Path, backup: Path, found: VaultState, kept: VaultState | None) -> list[str]:
-    """Commands to run, most promising first."""
-    usable = kept is not None and kept.state == "ok"
-    match found.state:
-        case "locked":
-            return [
-                "set AGENT_API_KEY, or AGENT_API_KEY_PREVIOUS, to the key this vault was last used with, and restart"
-            ]
-        case "damaged" if found.damaged:
-            again = f"deliver again: {', '.join(found.damaged)}"
-            older = f"or see what the backup holds: VAULT_PATH={backup} easyalert-agent vault list"
-            return [again, older] if usable else [again]
-        case "damaged" if usable:
-            return [f"stop the agent; mv {path} {path}.damaged && cp -p {backup} {path}; start the agent"]
-        case "damaged":
-            return [f"stop the agent; mv {path} {path}.damaged; start it and deliver the credentials again"]
-        case "unavailable":
-            return [f"ls -ld {path.parent} {path}", "make both belong to the agent's account, the file with mode 0600"]
-        case _:
-            return []
+        print(json.dumps(report))
+    else:
+        print("\n".join(lines))

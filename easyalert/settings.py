@@ -53,6 +53,10 @@ class AgentSettings(BaseSettings):
         default=None,
         description="The key before a rotation; start-up then finishes an interrupted rotation.",
     )
+    agent_api_key_new: SecretStr | None = Field(
+        default=None,
+        description="Read by `easyalert-agent vault rekey` only: the key after the rotation.",
+    )
     agent_name: str = Field(default="", description="Name shown to operators. Default: the host's node name.")
     poll_interval: int = Field(
         default=5, ge=1, description="Seconds between polls while idle, where the server offers no long poll."
@@ -320,7 +324,13 @@ class AgentSettings(BaseSettings):
 
     def secrets(self) -> list[str]:
         """Every secret string among the settings, for redaction."""
-        wanted = (self.agent_api_key, self.agent_api_key_previous, self.admin_token, self.redis_url)
+        wanted = (
+            self.agent_api_key,
+            self.agent_api_key_previous,
+            self.agent_api_key_new,
+            self.admin_token,
+            self.redis_url,
+        )
         found = [secret.get_secret_value() for secret in wanted if secret is not None]
         password = urlsplit(self.redis_url.get_secret_value()).password if self.redis_url else None
         # on its own too, as the server's messages and URLs without it spell it

@@ -74,7 +74,7 @@ def salt_digest(salt: bytes) -> str:
 
 def parse(raw: bytes) -> Document:
     """Read a vault file. Raises MalformedDocumentError for whatever is not one; entries are not looked at."""
-    document = _json_object(raw)
+    document = json_object(raw)
     salt = decode_base64(document.pop("salt", None))
     if salt is None or len(salt) != SALT_BYTES:
         raise MalformedDocumentError(f"its salt is missing or is not the Base64 of {SALT_BYTES} bytes")
@@ -85,7 +85,8 @@ def parse(raw: bytes) -> Document:
     return Document(salt=salt, entries=entries, meta=meta if isinstance(meta, dict) else {}, foreign=document)
 
 
-def _json_object(raw: bytes) -> dict[str, Any]:
+def json_object(raw: bytes) -> dict[str, Any]:
+    """Read one strict JSON object: UTF-8, no name twice, no NaN. Raises MalformedDocumentError."""
     if not raw.strip():
         raise MalformedDocumentError("it is empty")
     try:

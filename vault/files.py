@@ -117,7 +117,7 @@ def replace(path: Path, data: bytes, *, previous: bytes | None) -> None:
 
 
 def replace_backup(path: Path, data: bytes) -> None:
-    """Put `data` in the backup's place, durably. Needs `exclusive`. Raises VaultUnavailable with the backup as it was."""
+    """Put `data` in the backup's place, durably; or raise VaultUnavailable with it as it was. Needs `exclusive`."""
     with _told(path, "has a backup that cannot be written"):
         _put_in_place(backup_of(path), data, successor_of=path)
         _sync_folder(path.parent)

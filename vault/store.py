@@ -90,6 +90,27 @@ class Vault:
 
         self._change(change)
 
+    def put_all(self, entries: Mapping[str, Mapping[str, Any]], *, replacing: bool) -> list[str]:
+        """Store many entries in one replacement of the file; those that are there are kept unless `replacing`.
+
+        Answers the sorted ids of those stored. Raises as `put`.
+        """
+        plaintexts = {check_connection_id(name): _encoded(credentials) for name, credentials in entries.items()}
+        stored: list[str] = []
+
+        def change(opening: Opening) -> _Changed | None:
+            there = opening.document.entries
+            stored[:] = sorted(name for name in plaintexts if replacing or name not in there)
+            if not stored:
+                return None
+            changed = self._renewed(opening)
+            key = changed.key.current(changed.document.salt)
+            sealed = {name: seal(key, plaintexts[name], bound_to(name)) for name in stored}
+            return _with_entries(changed, {**changed.document.entries, **sealed})
+
+        self._change(change)
+        return stored
+
     def delete(self, connection_id: str) -> None:
         """Remove an entry, damaged or not. Raises InvalidConnectionId, EntryNotFound, and as `put`."""
         check_connection_id(connection_id)

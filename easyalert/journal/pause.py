@@ -1,7 +1,7 @@
 """Why an agent takes no new jobs though nothing is wrong: somebody paused it here, or its control plane drains it.
 
-Three notes of the journal say so. `pause` is left by `easyalert-agent pause`: nothing new starts, not even jobs that are
-here already. `control` is what the control plane said in its last answer to a heartbeat: nothing new is taken, what
+Three notes of the journal say so. `pause` is left by `easyalert-agent pause`: nothing new starts, not even jobs that
+are here already. `control` is what the control plane said in its last answer to a heartbeat: nothing new is taken, what
 was acknowledged still runs. Both end by themselves at their time, if they have one; it survives restarts. `rekeyed` is
 left by a rekey of the vault: running workers hold the former key, and jobs that need a credential would fail. It is a
 pause made here too, and ends when workers start whose key opens the vault.
