@@ -2,7 +2,8 @@
 
 `python crash_driver.py points PATH OPERATION`: one child per system call of the operation, each killed at that call; prints
 the number of points. `python crash_driver.py loop PATH NAME`: stores and rekeys for ever, one line per finished write.
-`python crash_driver.py kills PATH ROUNDS`: two such loops at a time, killed after a moment; prints each one's last write.
+`python crash_driver.py kills PATH ROUNDS:SEED`: two such loops at a time, killed after a moment; prints each one's last write.
+`python crash_driver.py many PATH NAME`: stores fifty entries, NAME-0 to NAME-49, and ends.
 """
 
 import itertools
@@ -20,7 +21,7 @@ import vault.key
 from vault import Vault, VaultKey
 
 KEYS = ("ea_agent_key_one", "ea_agent_key_two")
-LIFETIME_S = 60
+LIFETIME_S = 300
 CALLS = ("open", "write", "fchmod", "fsync", "replace", "unlink", "close")
 
 
@@ -72,8 +73,9 @@ def points(path: Path, name: str) -> None:
 
 
 def kills(path: Path, rounds: str) -> None:
-    chance = random.Random(50)
-    for number in range(int(rounds)):
+    count, _, seed = rounds.partition(":")
+    chance = random.Random(int(seed))
+    for number in range(int(count)):
         writers = []
         for name in (f"left-{number}", f"right-{number}"):
             reading, writing = os.pipe()
@@ -109,8 +111,14 @@ def loop(path: Path, name: str) -> None:
             store = Vault(path, VaultKey(KEYS[number % 2], KEYS[1 - number % 2]))
 
 
+def many(path: Path, name: str) -> None:
+    store = Vault(path, VaultKey(KEYS[0]))
+    for number in range(50):
+        store.put(f"{name}-{number}", {"of": name, "number": number})
+
+
 if __name__ == "__main__":
     # A test that is cut off ends nobody: whatever this is, it ends by itself.
     signal.alarm(LIFETIME_S)
     vault.key.ITERATIONS = 1
-    {"points": points, "loop": loop, "kills": kills}[sys.argv[1]](Path(sys.argv[2]), sys.argv[3])
+    {"points": points, "loop": loop, "kills": kills, "many": many}[sys.argv[1]](Path(sys.argv[2]), sys.argv[3])

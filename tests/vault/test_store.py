@@ -484,6 +484,79 @@ def test_finishing_needs_something_to_finish(path, foreign, entries):
     assert vault(path, KEY, PREVIOUS).finish_rotation() == 0
 
 
+# The backup after a rotation: the key that was changed may be one that leaked
+
+
+@pytest.mark.parametrize("way", ["rekey", "finish_rotation", "put"])
+def test_no_copy_under_the_old_key_is_left_after_a_rotation(store, path, way):
+    store.put("a", SSH)
+    store.put("b", {"v": 2})
+    rotating = vault(path, OTHER, KEY)
+    if way == "rekey":
+        store.rekey(OTHER)
+    elif way == "finish_rotation":
+        assert rotating.finish_rotation() == 2
+    else:
+        rotating.put("c", {})
+    backup = files.backup_of(path)
+    assert backup.read_bytes() == path.read_bytes()
+    assert vault(backup, OTHER).get("a") == SSH
+    for file in path.parent.iterdir():
+        assert vault(file, KEY).check().state != "ok", f"{file.name} still opens with the old key"
+
+
+def test_a_new_file_that_does_not_read_back_leaves_the_old_backup(store, path, monkeypatch, caplog):
+    store.put("a", SSH)
+    real, inode = files.read, path.stat().st_ino
+
+    def torn(where, **options):
+        raw, known = real(where, **options)
+        return (raw if known.inode == inode else raw[:-1]), known
+
+    monkeypatch.setattr(files, "read", torn)
+    store.rekey(OTHER)
+    monkeypatch.undo()
+    monkeypatch.setattr("vault.key.ITERATIONS", 2)
+    assert "could not be read back" in caplog.text
+    assert vault(files.backup_of(path), KEY).get("a") == SSH
+
+
+def test_a_backup_that_holds_more_or_is_no_older_generation_is_left(store, path, foreign):
+    store.put("a", SSH)
+    store.put("b", {})
+    store.delete("a")
+    before = files.backup_of(path).read_bytes()
+    assert store.settle_backup() is False
+    assert vault(path, OTHER).settle_backup() is False
+    files.backup_of(path).write_bytes(b"{")
+    assert store.settle_backup() is False
+    files.backup_of(path).write_bytes(before)
+    store.rekey(OTHER)
+    files.backup_of(path).write_bytes(before)  # it holds `a`, the file does not
+    assert vault(path, OTHER).settle_backup() is False
+    files.backup_of(path).unlink()
+    assert vault(path, OTHER).settle_backup() is False
+
+
+# Many at once
+
+
+def test_many_entries_come_in_one_write_or_not_at_all(store, path):
+    store.put("a", SSH)
+    assert store.put_all({"a": {"v": 9}, "b": {"v": 2}, "c": {"v": 3}}, replacing=False) == ["b", "c"]
+    assert (store.get("a"), store.get("c")) == (SSH, {"v": 3})
+    assert parse(path.read_bytes()).counter("writes") == 2
+    assert store.put_all({"a": {"v": 9}}, replacing=True) == ["a"]
+    before = path.read_bytes()
+    assert store.put_all({"a": {}}, replacing=False) == []
+    for bad, error in (({"d": {}, "e\n": {}}, InvalidConnectionId), ({"d": {}, "e": {"v": object()}}, VaultError)):
+        with pytest.raises(error):
+            store.put_all(bad, replacing=True)
+    with pytest.raises(WrongKey):
+        vault(path, OTHER).put_all({"d": {}}, replacing=True)
+    assert path.read_bytes() == before
+
+
 # State
 
 
