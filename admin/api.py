@@ -21,11 +21,23 @@ log = logging.getLogger(__name__)
 Answer = dict[str, Any]
 
 
-def build(vault: Vault, *, rekey: Callable[[str], int], status: Callable[[], Answer]) -> FastAPI:
+BY: Final = "the admin API"
+
+Recorder = Callable[[str, str], None]
+"""Takes the kind of an audit entry and a connection id."""
+
+
+def build(
+    vault: Vault,
+    *,
+    rekey: Callable[[str], int],
+    status: Callable[[], Answer],
+    record: Recorder = lambda _kind, _connection_id: None,
+) -> FastAPI:
     """Make the application, without its guard.
 
     `rekey` takes the new API key and answers the number of entries encrypted anew; `status` answers `data` of
-    `GET /status`. Both, as the vault, may block: they are called in threads.
+    `GET /status`; `record` tells the audit record. All, as the vault, may block: they are called in threads.
     """
     app = FastAPI(
         title="EasyAlert agent, admin API",
@@ -38,7 +50,7 @@ def build(vault: Vault, *, rekey: Callable[[str], int], status: Callable[[], Ans
     )
     answers.install(app)
     app.include_router(_looking(status))
-    app.include_router(_connections(vault))
+    app.include_router(_connections(vault, record))
     app.include_router(_rekeying(rekey))
     return app
 
@@ -59,7 +71,7 @@ def _looking(status: Callable[[], Answer]) -> APIRouter:
     return router
 
 
-def _connections(vault: Vault) -> APIRouter:
+def _connections(vault: Vault, record: Recorder) -> APIRouter:
     router = APIRouter(prefix="/connections")
 
     @router.get("", response_model=described.Names)
@@ -75,6 +87,7 @@ def _connections(vault: Vault) -> APIRouter:
         credentials = await _json_object(request)
         await asyncio.to_thread(vault.put, connection_id, credentials)
         log.info("credentials of '%s' were stored by the admin API", connection_id)
+        await asyncio.to_thread(record, "credential.stored", connection_id)
         return _done(connection_id, "the credentials are stored")
 
     @router.delete("/{connection_id}", response_model=described.Done)
@@ -82,6 +95,7 @@ def _connections(vault: Vault) -> APIRouter:
         """Delete credentials."""
         await asyncio.to_thread(vault.delete, connection_id)
         log.info("credentials of '%s' were deleted by the admin API", connection_id)
+        await asyncio.to_thread(record, "credential.deleted", connection_id)
         return _done(connection_id, "the credentials are deleted")
 
     @router.post("/{connection_id}/test", response_model=described.Tested)

@@ -7,10 +7,12 @@ import logging
 import os
 import signal
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
 from admin.watch import watch
+from easyalert.audit import record
 from easyalert.hardening import die_with_parent
 from easyalert.logs import hidden_in_logs
 from easyalert.redact import Redactor
@@ -88,6 +90,13 @@ def _gone() -> NoReturn:
     os._exit(EXIT_FAILURE)
 
 
+def _recorder(settings: AgentSettings, by: str) -> Callable[[str, str], None]:
+    def told(kind: str, connection_id: str) -> None:
+        record(settings.journal_path, settings.audit_dir, kind, connectionId=connection_id, by=by)
+
+    return told
+
+
 async def _run(service: Service) -> None:
     # FastAPI and what it brings: 20 MB and 0.3 s, which is why all this is a process of its own
     from admin import api  # noqa: PLC0415 - as above
@@ -101,7 +110,8 @@ async def _run(service: Service) -> None:
     stop.install()
     settings, vault, rotation = service.settings, service.vault, service.rotation
     with hidden_in_logs(Redactor([service.token])):
-        app = api.build(vault, rekey=rotation.rekey, status=StatusReader(settings, vault).read)
+        status = StatusReader(settings, vault).read
+        app = api.build(vault, rekey=rotation.rekey, status=status, record=_recorder(settings, api.BY))
         async with asyncio.TaskGroup() as tasks:
             watching = tasks.create_task(watch(vault, settings.journal_path, stop))
             guarded = Guard(app, token=service.token)

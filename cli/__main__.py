@@ -108,6 +108,19 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("resume", help="end a pause made with `pause`")
     _vault_parser(commands.add_parser("vault", help="look at the vault and change it; values are never shown"))
     trust_arguments.add(commands)
+    audit = commands.add_parser(
+        "audit",
+        help="show the record of what ran here for whom; audit verify: is it what was written?",
+        usage="easyalert-agent audit [--since TIME] [--limit N] [--json]\n"
+        "       easyalert-agent audit verify [--anchor SEQ:HASH] [--json]",
+    )
+    audit.add_argument("verify", nargs="?", choices=["verify"], help="check every line; names the first broken one")
+    audit.add_argument("--since", metavar="TIME", help="only from then on: 90s, 30m, 2h, 1d ago, or an ISO time")
+    audit.add_argument("--limit", type=int, metavar="N", help="only the last N")
+    audit.add_argument(
+        "--anchor", metavar="SEQ:HASH", help="verify: an entry witnessed elsewhere, as by the control plane"
+    )
+    audit.add_argument("--json", action="store_true", help="print one JSON value")
     dashboard = commands.add_parser("dashboard", help="show the queue in a browser (rq-dashboard, read-only)")
     dashboard.add_argument("--port", type=int, default=9181, help="port on 127.0.0.1 (default: 9181)")
     return parser

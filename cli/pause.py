@@ -39,10 +39,10 @@ def main(options: argparse.Namespace) -> int:
 def end_of(until: str | None, span: str | None, now: float) -> float | None:
     """The end in epoch seconds; None: open. Raises ConfigurationError when it is no time, or over already."""
     if span is not None:
-        found = _SPAN.fullmatch(span.strip())
-        if found is None or int(found[1]) == 0:
+        seconds = span_of(span)
+        if seconds is None:
             raise ConfigurationError(f"--for {span!r} is no span of time; write 90s, 30m, 2h or 1d")
-        return now + int(found[1]) * _SECONDS[found[2]]
+        return now + seconds
     if until is None:
         return None
     try:
@@ -52,6 +52,12 @@ def end_of(until: str | None, span: str | None, now: float) -> float | None:
     if end <= now:
         raise ConfigurationError(f"--until {until!r} is over already")
     return end
+
+
+def span_of(text: str) -> int | None:
+    """Seconds of `90s`, `30m`, `2h`, `1d`; None for anything else, and for none."""
+    found = _SPAN.fullmatch(text.strip())
+    return None if found is None or int(found[1]) == 0 else int(found[1]) * _SECONDS[found[2]]
 
 
 def _next(text: str, now: float) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 
+from cli.cancel import here
 from cli.looking import settings_to_look
 from easyalert import wakeup
 from easyalert.journal import Journal
@@ -20,7 +21,7 @@ def main(_options: argparse.Namespace) -> int:
     with Journal(settings.journal_path) as journal:
         paused, ordered = local_pause(journal, now), ordered_pause(journal, now)
         if paused is not None:
-            resume_here(journal)
+            resume_here(journal, by=here())
         still = local_pause(journal, now)
     wakeup.notify(settings.wakeup_socket)
     if still is not None:

@@ -9,7 +9,10 @@ import sysconfig
 from pathlib import Path
 from typing import Final, NoReturn
 
+from cli.cancel import here
 from cli.preflight import Ready, check
+from easyalert import __version__
+from easyalert.audit import record
 from easyalert.cgroups import step_aside
 from easyalert.errors import ConfigurationError
 from easyalert.hardening import SUPERVISOR_PID_VARIABLE
@@ -31,6 +34,7 @@ def main(_options: argparse.Namespace) -> NoReturn:
     ready = check(settings)
     step_aside()
     configuration = find_configuration()
+    record(settings.journal_path, settings.audit_dir, "agent.started", version=__version__, pid=os.getpid(), by=here())
     sys.stdout.flush()
     sys.stderr.flush()
     # exec: what the checks have imported is given back, supervisord stays small, and its pid is the lock's

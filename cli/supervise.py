@@ -7,6 +7,7 @@ of a restart, and its programs never outlive it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -20,6 +21,7 @@ from supervisor.poller import PollPoller
 from supervisor.states import SupervisorStates
 
 from cli import output, programs
+from easyalert.errors import ConfigurationError
 from easyalert.hardening import become_subreaper, follow_supervisor, harden
 
 
@@ -45,8 +47,19 @@ def main() -> int:
     options.poller.close_wakeup()
     options.close_httpservers()
     options.close_logger()
+    _record_stop()
     output.wait_for(relays)
     return 0
+
+
+def _record_stop() -> None:
+    # imported now: this process is small for as long as the agent runs
+    from easyalert.audit import record  # noqa: PLC0415 - as above
+    from easyalert.settings import load_settings  # noqa: PLC0415 - as above
+
+    with contextlib.suppress(ConfigurationError):  # the start has checked them; they may have been changed meanwhile
+        settings = load_settings()
+        record(settings.journal_path, settings.audit_dir, "agent.stopped", pid=os.getpid())
 
 
 class SteadyTime:

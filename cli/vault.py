@@ -16,6 +16,7 @@ from cli.secrets_in import ask, credentials_from, read_line
 from cli.terminal import plain
 from cli.vault_backup import export, import_
 from cli.vault_looks import doctor, list_names, opened
+from easyalert.audit import record
 from easyalert.errors import ConfigurationError, EntryNotFound
 from easyalert.rotation import Rotation
 from easyalert.runtime import EXIT_OK
@@ -47,6 +48,7 @@ def _set(settings: AgentSettings, options: argparse.Namespace) -> int:
     connection_id = check_connection_id(options.id)
     vault = opened(settings)
     vault.put(connection_id, credentials_from(options.file))
+    _record(settings, "credential.stored", connectionId=connection_id)
     _say(options, f"credentials of '{connection_id}' are stored", stored=connection_id)
     return EXIT_OK
 
@@ -65,6 +67,7 @@ def _delete(settings: AgentSettings, options: argparse.Namespace) -> int:
         if input(f"delete the credentials of '{plain(connection_id)}'? [y/N] ").strip().lower() not in {"y", "yes"}:
             raise ConfigurationError("nothing was deleted")
     vault.delete(connection_id)
+    _record(settings, "credential.deleted", connectionId=connection_id)
     _say(options, f"credentials of '{connection_id}' are deleted", deleted=connection_id)
     return EXIT_OK
 
@@ -98,6 +101,10 @@ def _new_api_key(settings: AgentSettings, options: argparse.Namespace) -> str:
     if not found or not found.isprintable() or not found.isascii() or " " in found:
         raise ConfigurationError("an API key is one word of visible ASCII characters; nothing was changed")
     return found
+
+
+def _record(settings: AgentSettings, kind: str, **fields: object) -> None:
+    record(settings.journal_path, settings.audit_dir, kind, **fields, by=here())
 
 
 def _say(options: argparse.Namespace, *lines: str, **report: object) -> None:

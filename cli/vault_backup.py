@@ -15,9 +15,11 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
+from cli.cancel import here
 from cli.secrets_in import ask, read_file, read_line
 from cli.terminal import plain
 from cli.vault_looks import opened
+from easyalert.audit import record
 from easyalert.errors import ConfigurationError, InvalidConnectionId, VaultDamaged, WrongKey
 from easyalert.files import sync_folder
 from easyalert.runtime import EXIT_DEGRADED, EXIT_OK
@@ -48,6 +50,7 @@ def export(settings: AgentSettings, options: argparse.Namespace) -> int:
             credentials, _passphrase(options, "passphrase of the backup: ", again="once more: ")
         )
     _write(options.file, raw)
+    record(settings.journal_path, settings.audit_dir, "vault.exported", entries=len(credentials), by=here())
     if options.json:
         print(json.dumps({"file": str(options.file), "exported": sorted(credentials), "leftOut": left_out}))
     else:
@@ -62,6 +65,10 @@ def import_(settings: AgentSettings, options: argparse.Namespace) -> int:
     backup = parse_backup(read_file(options.file, FILE_MAX_BYTES))
     credentials = _unlocked(settings, options, backup)
     stored = opened(settings).put_all(credentials, replacing=options.replace)
+    for name in stored:
+        record(
+            settings.journal_path, settings.audit_dir, "credential.stored", connectionId=name, by=f"{here()}, import"
+        )
     kept = sorted(set(credentials) - set(stored))
     if options.json:
         print(json.dumps({"imported": stored, "kept": kept}))

@@ -18,6 +18,7 @@
     ├── JournalError                the agent's own records cannot be read or written        (fault: agent)
     │   ├── JournalFull             no space is left for it on the disk
     │   └── JournalDamaged
+    ├── AuditError                  the record of what ran cannot be written or read         (fault: agent)
     ├── QueueError                  Redis is away or refuses                                 (fault: agent, retryable)
     ├── VaultError                                                                           (fault: agent)
     │   ├── WrongKey                the file is whole, but AGENT_API_KEY does not open it
@@ -125,6 +126,10 @@ class JournalFull(JournalError):  # noqa: N818 - as above
 
 class JournalDamaged(JournalError):  # noqa: N818 - as above
     """The journal file is damaged; it is set aside, never written over."""
+
+
+class AuditError(EasyAlertError):
+    """The agent's audit record cannot be read or written; what is to be recorded waits in the journal."""
 
 
 class QueueError(EasyAlertError):

@@ -18,6 +18,7 @@ import time
 from typing import Protocol
 
 from easyalert import wakeup
+from easyalert.audit import record
 from easyalert.errors import ConfigurationError, JournalError, VaultError
 from easyalert.journal import Journal
 from easyalert.journal.pause import REKEYED_NOTE, pause_for_rekey
@@ -73,6 +74,7 @@ class Rotation:
                 self._settle_key_file(new_api_key, self._api_key)
             self._api_key = new_api_key
             self.rekeyed = True
+            self._record("vault.rekeyed", entries=count, by=by)
             return count
 
     def finish(self) -> None:
@@ -84,9 +86,13 @@ class Rotation:
             log.warning("%s", error)
             return
         if count:
+            self._record("vault.rekeyed", entries=count, by="the agent's start")
             log.info("the rotation of the API key is finished: %d vault entries have the new key now", count)
         if settled:
             log.info("the vault's backup still had the former API key and was replaced")
+
+    def _record(self, kind: str, **fields: object) -> None:
+        record(self._settings.journal_path, self._settings.audit_dir, kind, **fields)
 
     # ---- jobs, meanwhile --------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ the same three fields. So at every moment of a rotation each of the two API keys
 from __future__ import annotations
 
 import base64
+import hmac
 import json
 import os
 import time
@@ -22,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -31,6 +33,7 @@ from easyalert.files import write_atomically
 _SUITE: Final = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 _ITERATIONS: Final = 600_000
 _WRAP_CONTEXT: Final = b"easyalert/agent-key/1"
+_DIGEST_CONTEXT: Final = b"easyalert/audit/params/1"
 _KEY_BYTES: Final = 32
 _NONCE_BYTES: Final = 12
 _NEXT: Final = "next"
@@ -58,11 +61,23 @@ class PrivateKey:
 
     def __init__(self, key: X25519PrivateKey) -> None:
         self._key = key
+        self._digest_key: bytes | None = None
         self.public = PublicKey(key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))
 
     def open(self, box: bytes, info: bytes) -> bytes:
         """Raises InvalidTag (cryptography) when the box is not for this key, purpose or job."""
         return _SUITE.decrypt(box, self._key, info)
+
+    def digest(self, data: bytes) -> str:
+        """HMAC-SHA256 of `data` under a key that only the holder of this private key can make: hex.
+
+        For the audit record: equal parameters have equal digests, over rotations of the API key too, and nobody who
+        reads the record can find short secrets by trying them out.
+        """
+        if self._digest_key is None:
+            derive = HKDF(algorithm=SHA256(), length=_KEY_BYTES, salt=None, info=_DIGEST_CONTEXT)
+            self._digest_key = derive.derive(self._key.private_bytes_raw())
+        return hmac.digest(self._digest_key, data, "sha256").hex()
 
 
 def rehearse() -> None:

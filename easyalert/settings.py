@@ -244,6 +244,11 @@ class AgentSettings(BaseSettings):
         return self.state_dir / "agent_key.json"
 
     @property
+    def audit_dir(self) -> Path:
+        """The record of what ran here for whom (`easyalert.audit`)."""
+        return self.state_dir / "audit"
+
+    @property
     def admin_token_path(self) -> Path:
         """The generated admin token."""
         return self.state_dir / "admin_token"

@@ -26,8 +26,8 @@ from easyalert.protocol.messages import HeartbeatRequest, RegisterData
 from easyalert.runtime import Backoff, Stop
 from easyalert.settings import AgentSettings
 from heartbeat.components import OK, Components, noted
-from heartbeat.control import control_note, told_of
-from heartbeat.figures import Status, agent_uptime_s, base_form, extended_form, message
+from heartbeat.control import control_note, ordered, told_of
+from heartbeat.figures import Status, agent_uptime_s, audit_head, base_form, extended_form, message
 from heartbeat.metrics import HostMetrics
 
 log = logging.getLogger(__name__)
@@ -136,7 +136,7 @@ class Heart:
         note = control_note(answer, registration.features, time.time(), self._control)
         if note != self._control:
             with contextlib.suppress(JournalError):  # said again in the next answer
-                self._journal.leave_note(CONTROL_NOTE, note)
+                self._journal.leave_note(CONTROL_NOTE, note, audited=ordered(self._control, note))
                 self._control = note
                 wakeup.notify(self._settings.wakeup_socket)
         return note is not None and bool(note.get("disabled") or note.get("drain"))
@@ -154,6 +154,8 @@ class Heart:
                 running = self._journal.running()
             self._states = states
             fields |= extended_form(self._figures, running, states, self._settings.max_concurrent_jobs)
+            if (head := audit_head(self._journal)) is not None:
+                fields["audit"] = head
         self._told_pause = self._pause()
         if self._told_pause is not None and features.CONTROL in registration.features:
             fields["paused"] = told_of(self._told_pause, time.time())

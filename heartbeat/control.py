@@ -34,6 +34,16 @@ def control_note(answer: Any, spoken: Collection[str], now: float, before: Any) 
     return note
 
 
+def ordered(before: Any, note: dict[str, Any] | None) -> tuple[str, dict[str, Any]] | None:
+    """The audit entry for what has changed: None where the same is said, or said again for a longer time."""
+
+    def said(of: Any) -> dict[str, Any]:
+        blocks = {name: of.get(name) if isinstance(of, dict) else None for name in ("disabled", "drain")}
+        return {name: block.get("reason") or True for name, block in blocks.items() if isinstance(block, dict)}
+
+    return None if said(before) == said(note) else ("agent.ordered", {"by": "the control plane", "blocked": said(note)})
+
+
 def told_of(pause: Pause | None, now: float) -> Block | None:
     """A pause made here, as the heartbeat says it."""
     if pause is None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
+from pydantic import ValidationError
+
 from easyalert import __version__
-from easyalert.journal import Figures, JobRow
+from easyalert.audit.moving import HEAD_NOTE
+from easyalert.errors import JournalError
+from easyalert.journal import Figures, JobRow, Journal
 from easyalert.protocol.messages import (
     AckItem,
+    AuditHead,
     HeartbeatRequest,
     MinuteCount,
     RegisterData,
@@ -58,6 +64,14 @@ def extended_form(
         ),
         "components": dict(components),
     }
+
+
+def audit_head(journal: Journal) -> AuditHead | None:
+    """The end of the agent's audit record, for the control plane to witness; None before there is one."""
+    with contextlib.suppress(JournalError, ValidationError):
+        note = journal.note(HEAD_NOTE)
+        return None if note is None else AuditHead.model_validate(note)
+    return None
 
 
 def message(fields: Mapping[str, Any]) -> HeartbeatRequest:

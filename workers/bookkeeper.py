@@ -22,8 +22,9 @@ from typing import Any, Final, NoReturn
 from redis.exceptions import ConnectionError, RedisError, TimeoutError  # noqa: A004 - redis's own, as it names them
 
 from easyalert import wakeup
+from easyalert.audit import AuditLog, move
 from easyalert.cgroups import Place
-from easyalert.errors import JournalDamaged, JournalError, QueueError
+from easyalert.errors import AuditError, JournalDamaged, JournalError, QueueError
 from easyalert.journal import JobRow, Journal, State
 from easyalert.journal.pause import lift_rekey_pause
 from easyalert.queues import agent_queue, enqueue
@@ -41,6 +42,8 @@ from workers.worker import AgentWorker, pid_of, registered_names, show_end
 log = logging.getLogger(__name__)
 
 TICK_S: Final = 2.0
+AUDIT_NOTE: Final = "audit"
+"""Journal note `{"state": word}`: how the audit record is."""
 CAPABILITIES_NOTE: Final = "capabilities"
 """Journal note with the kinds of actions this agent has; the poller registers with it."""
 REPEATABLE_NOTE: Final = "repeatable"
@@ -106,6 +109,8 @@ class Bookkeeper:
         self._heard: list[dict[str, Any]] = []
         """Messages not obeyed yet, because the journal could not be written."""
         self._blocked = False
+        self._audit = AuditLog(tools.settings.audit_dir)
+        self._audit_state: str | None = None
         self._for_redis: list[Callable[[], None]] = []
         """What Redis has not been told yet."""
 
@@ -167,8 +172,27 @@ class Bookkeeper:
         """Every TICK_S, whether or not anything was said. Raises JournalDamaged."""
         if self._catch_up():
             self._note_standing()
+            self._record()
             self._remove_files()
             self._tell_redis()
+
+    def _record(self) -> None:
+        """Move what happened into the audit record; while that cannot be written, it waits in the journal."""
+        state = "ok"
+        try:
+            move(self._journal, self._audit)
+        except AuditError as error:
+            state = "not written"
+            if self._audit_state != state:
+                log.warning("%s; jobs go on, what is to be recorded waits in the journal", error)
+        except JournalDamaged:
+            raise
+        except JournalError:
+            return  # said elsewhere
+        if state != self._audit_state:
+            with contextlib.suppress(JournalError):
+                self._journal.leave_note(AUDIT_NOTE, {"state": state})
+                self._audit_state = state
 
     def to_cancel(self) -> list[tuple[str, str]]:
         """Running jobs that are to be ended, and who wants it. Raises JournalDamaged."""
@@ -240,7 +264,9 @@ class Bookkeeper:
         hunted += trees.kill_all(lambda: trees.marked(mark), by_birth=False)
         if hunted:
             log.warning("job %s: killed %d processes of its dead worker", row.job_id, hunted)
-        state = self._journal.owner_died(row, run_again=self._tools.may_repeat(row))
+        state = self._journal.owner_died(
+            row, run_again=self._tools.may_repeat(row), params_digest=self._tools.params_digest(row)
+        )
         log.warning("the worker of job %s (%s) died; the job is now %s", row.job_id, row.action, state)
         if state is State.QUEUED:
             with contextlib.suppress(QueueError):  # else the poller's reconciler does it
@@ -259,7 +285,8 @@ class Bookkeeper:
             outcome="timed_out",
         )
         recorded = envelope(row.job_id, result, Redactor(), seconds * 1000)
-        self._journal.finish(key, recorded, outcome="timed_out", fault="agent")
+        digest = self._tools.params_digest(row)
+        self._journal.finish(key, recorded, outcome="timed_out", fault="agent", params_digest=digest)
         log.warning("job %s (%s) overran its %d seconds; its worker was killed", row.job_id, row.action, seconds)
         self._show_end(key)
         wakeup.notify(self._tools.settings.wakeup_socket)

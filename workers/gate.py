@@ -46,9 +46,20 @@ class Admitted:
     """Opened; None: nobody had to look at them, they are opened after the fence."""
     spending: Spending | None = None
     """The use of its signature, to be recorded with the start."""
+    policy: str | None = None
+    """What the policy said, for the audit record; None: there is none."""
 
     def __repr__(self) -> str:
         return "Admitted()"
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The job does not start; this is its result."""
+
+    result: ExecutorResult
+    why: str
+    """For the audit record: whose word it was and what it said, never anything of the job's parameters."""
 
 
 class Gate:
@@ -62,7 +73,7 @@ class Gate:
         self._guards = tools.guards() if guards is None else guards
         self._clock = clock
 
-    def judge(self, row: JobRow) -> Admitted | ExecutorResult:
+    def judge(self, row: JobRow) -> Admitted | Refused:
         """The way in, or the job's result: whatever goes wrong here, the job does not start."""
         try:
             policy = self._guards.policy(self._journal)
@@ -74,15 +85,14 @@ class Gate:
         except JournalError:
             raise
         except EasyAlertError as error:
-            return _refusal(row, error)
+            return self._refusal(row, error)
         except Exception as error:  # a job's oddity must neither end the worker nor open the gate
             log.debug("the details", exc_info=error)
-            return _refusal(
-                row, AgentFault(f"unexpected {type(error).__name__} while the job was judged, so it was not started")
-            )
+            odd = AgentFault(f"unexpected {type(error).__name__} while the job was judged, so it was not started")
+            return self._refusal(row, odd)
         if decision is not None and decision.dry_run:
             return self._not_run(row, decision)
-        return Admitted(params, spending)
+        return Admitted(params, spending, None if decision is None else decision.sentence)
 
     # ---- signatures -------------------------------------------------------------------------------------------------
 
@@ -116,7 +126,7 @@ class Gate:
         asked = asked_of(row.action, row.connection_id, params, entry)
         decision = decide(policy, asked, datetime.fromtimestamp(self._clock(), UTC))
         if not decision.allowed and not decision.dry_run:
-            raise PolicyRefused(f"refused by this agent's policy: {decision.sentence}; {self._explain()}")
+            raise PolicyRefused(decision.sentence)
         return decision
 
     def _entry(self, row: JobRow) -> dict[str, Any] | None:
@@ -124,13 +134,15 @@ class Gate:
             return self._tools.read_credential(row.connection_id or "")
         except VaultError as error:
             # without it nobody can tell where the job goes
-            raise PolicyRefused(f"the policy needs the connection's address, which cannot be read: {error}") from None
+            raise PolicyRefused(f"it needs the connection's address, which cannot be read: {error}") from None
+
+    # ---- answers ----------------------------------------------------------------------------------------------------
 
     def _explain(self) -> str:
         path = shlex.quote(str(self._guards.policy_file.path))
         return f"why, on the agent: easyalert-agent policy check {path} JOB.json"
 
-    def _not_run(self, row: JobRow, decision: Decision) -> ExecutorResult:
+    def _not_run(self, row: JobRow, decision: Decision) -> Refused:
         would = "would run" if decision.allowed else "would be refused"
         log.warning("job %s (%s): dry run, it %s: %s", row.job_id, row.action, would, decision.sentence)
         answer = {
@@ -140,14 +152,19 @@ class Gate:
             "sentence": decision.sentence,
         }
         sentence = f"dry run: nothing was run; the job {would}: {decision.sentence}; {self._explain()}"
-        return failure(sentence, output={"policy": answer}, exit_code=-1, fault=Fault.JOB)
+        result = failure(sentence, output={"policy": answer}, exit_code=-1, fault=Fault.JOB)
+        return Refused(result, f"policy: dry run, it {would}: {decision.sentence}")
 
-
-def _refusal(row: JobRow, error: EasyAlertError) -> ExecutorResult:
-    sentence = str(error)
-    if isinstance(error, PolicyUnusable):
-        sentence = f"this agent refuses every job: {sentence}; see: easyalert-agent policy show"
-    elif isinstance(error, SignatureRefused):
-        sentence = f"refused, this agent runs signed jobs only: {sentence}; see: easyalert-agent sign-job --help"
-    log.warning("job %s (%s) is refused: %s", row.job_id, row.action, sentence[:_SENTENCE_MAX])
-    return failure(sentence, exit_code=-1, fault=error.fault)
+    def _refusal(self, row: JobRow, error: EasyAlertError) -> Refused:
+        sentence, why = str(error), "it could not be judged"
+        if isinstance(error, PolicyUnusable):
+            why = f"policy: every job is refused: {sentence}"
+            sentence = f"this agent refuses every job: {sentence}; see: easyalert-agent policy show"
+        elif isinstance(error, SignatureRefused):
+            why = f"signature: {sentence}"
+            sentence = f"refused, this agent runs signed jobs only: {sentence}; see: easyalert-agent sign-job --help"
+        elif isinstance(error, PolicyRefused):
+            why = f"policy: {sentence}"
+            sentence = f"refused by this agent's policy: {sentence}; {self._explain()}"
+        log.warning("job %s (%s) is refused: %s", row.job_id, row.action, sentence[:_SENTENCE_MAX])
+        return Refused(failure(sentence, exit_code=-1, fault=error.fault), why)

@@ -10,23 +10,25 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 from easyalert import crashpoints, wakeup
 from easyalert.errors import AgentFault, JournalDamaged, JournalError, JournalFull
 from easyalert.journal import JobRow, Journal, State
+from easyalert.journal.file import ToRecord
 from easyalert.logs import hidden_in_logs
 from easyalert.redact import Redactor
 from easyalert.runtime import ProcessIdentity
 from easyalert.spool import JobOfSpool
 from workers import confinement, trees
-from workers.gate import Admitted, Gate
+from workers.gate import Gate, Refused
 from workers.live import LiveOutput
 from workers.registry import split_action
 from workers.sdk import Context, ExecutorResult, envelope
 from workers.sdk.output import BoundedOutput, command_output
 from workers.sdk.running import run_action, settled
-from workers.special import SPECIAL_ACTIONS, run_special
+from workers.special import SPECIAL_ACTIONS, STORE_CREDENTIAL, run_special
 from workers.toolbox import Toolbox
 
 log = logging.getLogger(__name__)
@@ -100,9 +102,9 @@ class JobRunner:
         if waiting is None or waiting.state is not State.QUEUED:
             return None
         admitted = self._gate.judge(waiting)
-        if not isinstance(admitted, Admitted):
+        if isinstance(admitted, Refused):
             return self._refuse(waiting, admitted)
-        row = self._journal.start(key, self._owner, admitted.spending)
+        row = self._journal.start(key, self._owner, admitted.spending, policy=admitted.policy)
         if row is None:
             return None
         began = time.monotonic()
@@ -116,7 +118,7 @@ class JobRunner:
         recorded = _fitting(envelope(row.job_id, result, ctx.redactor, int((time.monotonic() - began) * 1000)))
         self._sweep(row)
         fault = None if result.fault is None or result.status == "success" else result.fault.value
-        self._record(key, recorded, result, fault)
+        self._record(row, recorded, result, fault, _stored(row, ctx, result))
         crashpoints.reached("done")
         live.close()
         wakeup.notify(self._tools.settings.wakeup_socket)
@@ -154,10 +156,11 @@ class JobRunner:
         job = JobOfSpool(row.job_id, row.attempt, self._owner)
         return LiveOutput(settings.output_dir, row.key, job, settings.wakeup_socket)
 
-    def _refuse(self, row: JobRow, result: ExecutorResult) -> Ended | None:
+    def _refuse(self, row: JobRow, refused: Refused) -> Ended | None:
+        result = refused.result
         recorded = envelope(row.job_id, result, Redactor(self._tools.secrets()), 0)
-        fault = None if result.fault is None else result.fault.value
-        if self._journal.refuse(row.key, recorded, fault):
+        fault, digest = None if result.fault is None else result.fault.value, self._tools.params_digest(row)
+        if self._journal.refuse(row.key, recorded, fault, policy=refused.why, params_digest=digest):
             wakeup.notify(self._tools.settings.wakeup_socket)
         return self.ended(row.key)
 
@@ -182,31 +185,48 @@ class JobRunner:
             if left:
                 log.warning("job %s left %d processes behind; they were killed", row.job_id, left)
 
-    def _record(self, key: str, recorded: dict[str, Any], result: ExecutorResult, fault: str | None) -> None:
+    def _record(
+        self, row: JobRow, recorded: dict[str, Any], result: ExecutorResult, fault: str | None, also: ToRecord | None
+    ) -> None:
         """The effect has happened: try until it is written, or until the pool ends this process."""
         pause = _RETRY_FIRST_S
-        while not self._recorded(key, recorded, result, fault):
+        end = partial(
+            self._journal.finish,
+            row.key,
+            outcome=result.outcome,
+            fault=fault,
+            params_digest=self._tools.params_digest(row),
+            audited=also,
+        )
+        while not self._recorded(end, recorded):
             if pause == _RETRY_FIRST_S:
                 self._recording_waits()
             time.sleep(pause)
             pause = min(pause * 2, _RETRY_CAP_S)
 
-    def _recorded(self, key: str, recorded: dict[str, Any], result: ExecutorResult, fault: str | None) -> bool:
+    def _recorded(self, end: Callable[[dict[str, Any]], bool], recorded: dict[str, Any]) -> bool:
         try:
-            if not self._journal.finish(key, recorded, outcome=result.outcome, fault=fault):
+            if not end(recorded):
                 log.warning("job %s had been ended by somebody else; this result is dropped", recorded["jobId"])
         except JournalDamaged:
             raise
         except JournalFull as error:
             small = cut(recorded)
             if small is not recorded:
-                return self._recorded(key, small, result, fault)
+                return self._recorded(end, small)
             log.warning("the result of job %s waits to be written: %s", recorded["jobId"], error)
             return False
         except JournalError:
             log.exception("the result of job %s waits to be written", recorded["jobId"])
             return False
         return True
+
+
+def _stored(row: JobRow, ctx: Context, result: ExecutorResult) -> ToRecord | None:
+    """A credential that a job has stored is a thing of its own in the audit record."""
+    if row.action != STORE_CREDENTIAL or result.status != "success":
+        return None
+    return "credential.stored", {"connectionId": ctx.params.get("connectionId"), "by": f"job {row.job_id}"}
 
 
 class _OfContext(Redactor):

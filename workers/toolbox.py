@@ -87,6 +87,15 @@ class Toolbox:
             raise JobError("the job's parameters must be an object")
         return params
 
+    def params_digest(self, row: JobRow) -> str | None:
+        """Keyed digest of a job's parameters for the audit record; None when they cannot be opened."""
+        if self.private_key is None or row.sealed is None:
+            return None
+        try:
+            return self.private_key.digest(self.private_key.open(row.sealed, seal_info(row.job_id)))
+        except (InvalidTag, ValueError):
+            return None
+
     def read_credential(self, connection_id: str) -> dict[str, Any] | None:
         """The vault's entry, None when there is none. Raises CredentialError when the vault is locked, VaultError."""
         try:

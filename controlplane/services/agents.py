@@ -178,6 +178,7 @@ def view(agent: Agent, figures: fleet.Figures, now: float) -> dict[str, Any]:
         "lastHour": {"total": figures.total, "succeeded": figures.succeeded},
         "systemMetrics": beat.get("systemMetrics"),
         "components": beat.get("components"),
+        "auditHead": beat.get("audit"),
         "workers": beat.get("workers"),
         "reported": {
             name: beat.get(name)

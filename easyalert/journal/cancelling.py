@@ -31,13 +31,19 @@ class CancelRequests(JournalFile):
             row = self.get(key)
             if row is None:
                 return None
-            if row.state in {State.TAKEN, State.QUEUED}:
-                self._end_cancelled(row, row.state, by)
-                self._mark(key, by)
-                return "cancelled"
-            if row.state is not State.STARTED:
-                return "ended"
-            return "marked" if self._mark(key, by) else "known"
+            found = self._cancelled(row, by)
+            if found in {"cancelled", "marked"}:
+                self._audit("job.cancel", {"jobId": row.job_id, "attempt": row.attempt, "by": by, "found": found})
+            return found
+
+    def _cancelled(self, row: JobRow, by: str) -> Asked:
+        if row.state in {State.TAKEN, State.QUEUED}:
+            self._end_cancelled(row, row.state, by)
+            self._mark(row.key, by)
+            return "cancelled"
+        if row.state is not State.STARTED:
+            return "ended"
+        return "marked" if self._mark(row.key, by) else "known"
 
     def cancel_requests(self) -> list[JobRow]:
         """Running jobs whose workers are to end them."""
@@ -56,7 +62,7 @@ class CancelRequests(JournalFile):
         ).rowcount
         return bool(marked)
 
-    def _end_cancelled(self, row: JobRow, source: State, by: str) -> None:
+    def _end_cancelled(self, row: JobRow, source: State, by: str, params_digest: str | None = None) -> None:
         started = source is State.STARTED
         if started:
             sentence = f"its worker ended before it could say what had happened; all it had started was ended ({by})"
@@ -65,4 +71,6 @@ class CancelRequests(JournalFile):
         else:
             sentence = f"it had not started ({by})"
         result = ended_without_result(row.job_id, "cancelled", sentence)
-        self._end(row.key, source, State.CANCELLED, "cancelled", result, None, executed=started)
+        self._end(
+            row.key, source, State.CANCELLED, "cancelled", result, None, executed=started, params_digest=params_digest
+        )

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
@@ -23,6 +25,20 @@ _FULL_BELOW_BYTES: Final = 65_536
 _FRAME_BYTES: Final = 4096 + 24
 """Of the write-ahead log: a page and its header."""
 OWNED_SQL: Final = "owner_boot = ? AND owner_pid = ? AND owner_ticks = ?"
+
+
+ToRecord = tuple[str, Mapping[str, Any]]
+"""Kind and fields of an audit entry."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """An audit entry that waits in the journal. `number` only rises; `at` is epoch seconds."""
+
+    number: int
+    at: float
+    kind: str
+    fields: dict[str, Any]
 
 
 class JournalFile:
@@ -83,13 +99,47 @@ class JournalFile:
             row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
         return None if row is None else json.loads(row[0])
 
-    def leave_note(self, name: str, value: Any, *, durable: bool = False) -> None:
-        """Replace a note; None removes it. `durable`: it survives a power cut; else only the end of every process."""
+    def leave_note(self, name: str, value: Any, *, durable: bool = False, audited: ToRecord | None = None) -> None:
+        """Replace a note; None removes it. `durable`: it survives a power cut; else only the end of every process.
+
+        `audited`: the kind and fields of an audit entry that tells of it.
+        """
         with self._transaction(wait_for_disk=durable):
+            if audited is not None:
+                self._audit(*audited)
             if value is None:
                 self._db.execute("DELETE FROM meta WHERE name = ?", (name,))
             else:
                 self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, json.dumps(value)))
+
+    # ---- what is to be recorded (easyalert.audit) --------------------------------------------------------------------
+
+    def audit_now(self, kind: str, fields: Mapping[str, Any]) -> None:
+        """Have something recorded that is no step of a job."""
+        with self._transaction():
+            self._audit(kind, fields)
+
+    def audit_waiting(self, limit: int) -> list[Recorded]:
+        """What is not in the audit record yet, oldest first."""
+        with self._errors():
+            rows = self._db.execute("SELECT * FROM audit ORDER BY number LIMIT ?", (limit,)).fetchall()
+        return [Recorded(row["number"], row["at"], row["kind"], json.loads(row["fields"])) for row in rows]
+
+    def audit_moved(self, through: int, note: str, value: Any) -> None:
+        """Everything up to `through` is in the record now, on the disk; `note` says where that ends."""
+        with self._transaction(wait_for_disk=False):  # lost, it is moved again and found there
+            self._db.execute("DELETE FROM audit WHERE number <= ?", (through,))
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (note, json.dumps(value)))
+
+    def identity(self) -> str:
+        """A name for this journal that no other has, a new one after damage included."""
+        with self._transaction():
+            self._db.execute("INSERT OR IGNORE INTO meta VALUES ('identity', ?)", (json.dumps(secrets.token_hex(6)),))
+        return str(self.note("identity"))
+
+    def _audit(self, kind: str, fields: Mapping[str, Any]) -> None:
+        text = json.dumps(dict(fields), separators=(",", ":"))
+        self._db.execute("INSERT INTO audit (at, kind, fields) VALUES (?, ?, ?)", (self._wall(), kind, text))
 
     # ---- for the parts of the journal --------------------------------------------------------------------------------
 
@@ -104,18 +154,34 @@ class JournalFile:
         *,
         executed: bool = True,
         owner: ProcessIdentity | None = None,
+        params_digest: str | None = None,
     ) -> bool:
         text = json.dumps(result, allow_nan=False, separators=(",", ":"))
         whose, whom = (f" AND {OWNED_SQL}", owner_columns(owner)) if owner else ("", ())
         # the parameters are needed no more: what is not there cannot leak
         moved = self._db.execute(
             "UPDATE jobs SET state = ?, outcome = ?, result = ?, result_bytes = ?, fault = ?, finished_ms = ?,"
-            f" finished_at = ?, sealed = NULL WHERE key = ? AND state = ?{whose}",
+            f" finished_at = ?, sealed = NULL WHERE key = ? AND state = ?{whose}"
+            " RETURNING job_id, attempt, action, connection_id",
             (
                 *(target, outcome, text, len(text), fault, self._monotonic(), self._wall()),
                 *(key, source, *whom),
             ),
-        ).rowcount
+        ).fetchall()
+        for row in moved:
+            self._audit(
+                "job.ended",
+                {
+                    **job_fields(*row),
+                    "ran": executed,
+                    "outcome": outcome,
+                    "status": result.get("status"),
+                    "exitCode": result.get("exitCode"),
+                    "durationMs": result.get("durationMs"),
+                    "fault": fault,
+                    "paramsDigest": params_digest,
+                },
+            )
         if moved and executed:
             self._count(failed=result.get("status") != "success")
         return bool(moved)
@@ -193,6 +259,11 @@ class JournalFile:
         if code == sqlite3.SQLITE_IOERR:
             return self._disk_full()
         return code == sqlite3.SQLITE_FULL
+
+
+def job_fields(job_id: str, attempt: int | None, action: str, connection_id: str | None) -> dict[str, Any]:
+    """What every audit entry about a job's start or end begins with."""
+    return {"jobId": job_id, "attempt": attempt, "action": action, "connectionId": connection_id}
 
 
 def owner_columns(owner: ProcessIdentity | None) -> tuple[str, int, int] | tuple[None, None, None]:

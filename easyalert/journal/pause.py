@@ -10,7 +10,7 @@ pause made here too, and ends when workers start whose key opens the vault.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol
 
@@ -31,8 +31,10 @@ class Notes(Protocol):
     def note(self, name: str) -> Any:
         """A note, or None."""
 
-    def leave_note(self, name: str, value: Any, *, durable: bool = False) -> None:
-        """Replace a note; None removes it."""
+    def leave_note(
+        self, name: str, value: Any, *, durable: bool = False, audited: tuple[str, Mapping[str, Any]] | None = None
+    ) -> None:
+        """Replace a note; None removes it. `audited`: an audit entry that tells of it."""
 
 
 @dataclass(frozen=True)
@@ -67,13 +69,19 @@ def moment(at: float) -> str:
 
 def pause_here(journal: Notes, now: float, *, reason: str | None, until: float | None, by: str) -> Pause:
     """Pause this agent. Raises JournalError."""
-    journal.leave_note(NOTE, {"reason": reason, "until": until, "since": now, "by": by}, durable=True)
+    ends = None if until is None else moment(until)
+    journal.leave_note(
+        NOTE,
+        {"reason": reason, "until": until, "since": now, "by": by},
+        durable=True,
+        audited=("agent.paused", {"by": by, "reason": reason, "until": ends}),
+    )
     return Pause("paused", reason, until)
 
 
-def resume_here(journal: Notes) -> None:
+def resume_here(journal: Notes, *, by: str = "somebody") -> None:
     """End a pause made here. Raises JournalError."""
-    journal.leave_note(NOTE, None, durable=True)
+    journal.leave_note(NOTE, None, durable=True, audited=("agent.resumed", {"by": by}))
 
 
 def local_pause(journal: Notes, now: float) -> Pause | None:

@@ -15,11 +15,19 @@ from easyalert.errors import JournalDamaged, JournalError
 
 log = logging.getLogger(__name__)
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 _PATIENCE_S: Final = 15.0
 """How long a writer waits for another one."""
 
-_TABLES: Final = """
+_AUDIT_TABLE: Final = """CREATE TABLE audit (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    at REAL NOT NULL,
+    kind TEXT NOT NULL,
+    fields TEXT NOT NULL
+) STRICT"""
+
+_TABLES: Final = (
+    """
 CREATE TABLE jobs (
     key TEXT PRIMARY KEY,
     job_id TEXT NOT NULL,
@@ -62,6 +70,8 @@ CREATE TABLE minutes (minute INTEGER PRIMARY KEY, executed INTEGER NOT NULL, fai
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE spent (signature TEXT PRIMARY KEY, key TEXT NOT NULL, expires_at REAL NOT NULL) STRICT;
 """
+    + _AUDIT_TABLE
+)
 
 _UPGRADES: Final = {
     1: ("ALTER TABLE jobs ADD COLUMN cancel_by TEXT", "ALTER TABLE jobs ADD COLUMN cancel_at REAL"),
@@ -69,6 +79,7 @@ _UPGRADES: Final = {
         "ALTER TABLE jobs ADD COLUMN signature TEXT",
         "CREATE TABLE spent (signature TEXT PRIMARY KEY, key TEXT NOT NULL, expires_at REAL NOT NULL) STRICT",
     ),
+    3: (_AUDIT_TABLE,),
 }
 """From each older format to the next one, in place. `_TABLES` is always the newest."""
 
@@ -197,7 +208,7 @@ def set_aside_if_damaged(path: Path) -> Path | None:
 def _columns(connection: sqlite3.Connection) -> set[tuple[str, str, str]]:
     return {
         (table, column[1], column[2])
-        for table in ("jobs", "totals", "minutes", "meta", "spent")
+        for table in ("jobs", "totals", "minutes", "meta", "spent", "audit")
         for column in connection.execute(f"PRAGMA table_info({table})")
     }
 

@@ -36,7 +36,8 @@ class ClockSteps(JournalFile):
         """Move this boot's times by what the wall clock was set since the last call; returns that, seconds.
 
         A step is told from time that passed by the clock that counts since the boot. Called every few seconds by one
-        process; writes only at a step. Times of an earlier boot stay: nobody knows by which clock they were made.
+        process; writes only at a step. Times of an earlier boot stay: nobody knows by which clock they were made. Audit
+        entries keep their times too, as those in the chain must: one that tells of the step stands between them.
         """
         ahead = self._wall() - self._monotonic() / 1000
         known = self._ahead_before(self.note(NOTE))
@@ -47,6 +48,7 @@ class ClockSteps(JournalFile):
             if step:
                 self._db.execute(_MOVE_ROWS, {"step": step, "boot": self._boot})
                 self._move_minutes(step)
+                self._audit("clock.set", {"seconds": round(step, 3)})
                 self._db.execute(_REMEMBER_SPENT, {"step": step, "longest": self._wall() + _SIGNED_FOR_MAX_S})
             note = json.dumps({"boot": self._boot, "ahead": ahead})
             self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (NOTE, note))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 from easyalert.journal.figures import Figures, read_figures
-from easyalert.journal.file import OWNED_SQL, owner_columns
+from easyalert.journal.file import OWNED_SQL, ToRecord, job_fields, owner_columns
 from easyalert.journal.pause import local_pause
 from easyalert.journal.rows import JobRow, NewJob, Outcome, State
 from easyalert.journal.spending import Spending, SpentSignatures
@@ -127,11 +127,14 @@ class Journal(SpentSignatures, ClockSteps):
 
     # ---- running jobs (workers) -------------------------------------------------------------------------------------
 
-    def start(self, key: str, owner: ProcessIdentity, spending: Spending | None = None) -> JobRow | None:
+    def start(
+        self, key: str, owner: ProcessIdentity, spending: Spending | None = None, *, policy: str | None = None
+    ) -> JobRow | None:
         """The start fence: `queued → started`, for exactly one caller. None: not yours to run, do nothing.
 
         A job past its start deadline becomes `expired` instead; while the agent is paused here, nothing starts.
-        With `spending`, nothing starts either when another row has used that signature.
+        With `spending`, nothing starts either when another row has used that signature. `policy`: what this agent's
+        policy said of the job, for the audit record; None: there is none.
         """
         with self._transaction():
             row = self._startable(key)
@@ -142,25 +145,41 @@ class Journal(SpentSignatures, ClockSteps):
                 " WHERE key = ? AND state = 'queued'",
                 (self._monotonic(), owner.boot_id, owner.pid, owner.start_ticks, key),
             )
+            self._audit("job.started", {**_fields(row), "run": row.deaths + 1, "policy": policy})
             return self.get(key)
 
-    def refuse(self, key: str, result: dict[str, Any], fault: str | None) -> bool:
+    def refuse(
+        self,
+        key: str,
+        result: dict[str, Any],
+        fault: str | None,
+        *,
+        policy: str | None = None,
+        params_digest: str | None = None,
+    ) -> bool:
         """Answer a job that this agent does not run: `queued → done`, never `started`. False: it is not to be answered.
 
         A job that is too late expires all the same; one that ran before, and was to run again, is `in_doubt`. Written
-        also while the disk is full: it is a small answer, and begins nothing.
+        also while the disk is full: it is a small answer, and begins nothing. `policy` (why it is refused) and
+        `params_digest` are for the audit record.
         """
-        return self._surely(lambda: self._refuse(key, result, fault))
 
-    def _refuse(self, key: str, result: dict[str, Any], fault: str | None) -> bool:
-        with self._transaction():
-            row = self._startable(key)
-            if row is None:
-                return False
-            if row.deaths:
-                self._end_in_doubt(row, State.QUEUED, repeatable=True)
-                return True
-            return self._end(key, State.QUEUED, State.DONE, "finished", result, fault, executed=False)
+        def write() -> bool:
+            with self._transaction():
+                row = self._startable(key)
+                if row is None:
+                    return False
+                self._audit("job.refused", {**_fields(row), "policy": policy})
+                if row.deaths:
+                    self._end_in_doubt(row, State.QUEUED, params_digest=params_digest, repeatable=True)
+                    return True
+                return self._end(
+                    *(key, State.QUEUED, State.DONE, "finished", result, fault),
+                    executed=False,
+                    params_digest=params_digest,
+                )
+
+        return self._surely(write)
 
     def finish(
         self,
@@ -170,18 +189,25 @@ class Journal(SpentSignatures, ClockSteps):
         outcome: Outcome = "finished",
         fault: str | None = None,
         owner: ProcessIdentity | None = None,
+        params_digest: str | None = None,
+        audited: ToRecord | None = None,
     ) -> bool:
         """`started → done` with the redacted result (contract 2.2). False: somebody else has ended it already.
 
-        `owner` is the fencing token: with it, only the run that this process began can be ended. Raises JournalFull
-        when neither disk nor reserve have space for a result of this size; a small one may still be written.
+        `owner` is the fencing token: with it, only the run that this process began can be ended. `params_digest` and
+        `audited` (what else the job has done) are for the audit record. Raises JournalFull when neither disk nor
+        reserve have space for a result of this size; a small one may still be written.
         """
         size = len(json.dumps(result)) if self.reserve.short() else 0
 
         def write() -> bool:
             self._leave_room(size)
             with self._transaction():
-                return self._end(key, State.STARTED, State.DONE, outcome, result, fault, owner=owner)
+                if audited is not None:
+                    self._audit(*audited)
+                return self._end(
+                    key, State.STARTED, State.DONE, outcome, result, fault, owner=owner, params_digest=params_digest
+                )
 
         return self._surely(write, size)
 
@@ -189,16 +215,18 @@ class Journal(SpentSignatures, ClockSteps):
         """Rows that have started and not ended, with their owners."""
         return self._rows("state = 'started' ORDER BY started_ms, key")
 
-    def owner_died(self, row: JobRow, *, run_again: bool, max_deaths: int = 3) -> State | None:
+    def owner_died(
+        self, row: JobRow, *, run_again: bool, max_deaths: int = 3, params_digest: str | None = None
+    ) -> State | None:
         """A started row's worker is gone and its process tree is dead: settle what becomes of the job.
 
         `run_again`: the action may be repeated. The `max_deaths`-th death is final (`error: poison`). A job that was
         to be cancelled is `cancelled`: nothing of it runs any more, and nobody wants it to run again.
         Returns the new state; None when the row has moved on meanwhile, a later run by another process included.
         """
-        return self._surely(lambda: self._settle_dead(row, run_again=run_again, max_deaths=max_deaths))
+        return self._surely(lambda: self._settle_dead(row, max_deaths, params_digest, run_again=run_again))
 
-    def _settle_dead(self, row: JobRow, *, run_again: bool, max_deaths: int) -> State | None:
+    def _settle_dead(self, row: JobRow, max_deaths: int, params_digest: str | None, *, run_again: bool) -> State | None:
         deaths = row.deaths + 1
         with self._transaction():
             counted = self._db.execute(
@@ -208,12 +236,12 @@ class Journal(SpentSignatures, ClockSteps):
             if not counted:
                 return None
             if (asked_by := self.asked_to_cancel(row.key)) is not None:
-                self._end_cancelled(row, State.STARTED, asked_by)
+                self._end_cancelled(row, State.STARTED, asked_by, params_digest)
                 return State.CANCELLED
             if deaths >= max_deaths:
                 sentence = f"{deaths} workers died while running this job; it is not run again here"
                 result = ended_without_result(row.job_id, "poison", sentence) | _said(repeatable=run_again)
-                self._end(row.key, State.STARTED, State.DONE, "finished", result, "job")
+                self._end(row.key, State.STARTED, State.DONE, "finished", result, "job", params_digest=params_digest)
                 return State.DONE
             if run_again:
                 self._db.execute(
@@ -221,8 +249,10 @@ class Journal(SpentSignatures, ClockSteps):
                     " owner_ticks = NULL WHERE key = ?",
                     (row.key,),
                 )
+                fields = {"jobId": row.job_id, "attempt": row.attempt, "run": deaths, "paramsDigest": params_digest}
+                self._audit("job.interrupted", fields)
                 return State.QUEUED
-            self._end_in_doubt(row, State.STARTED)
+            self._end_in_doubt(row, State.STARTED, params_digest=params_digest)
             return State.IN_DOUBT
 
     # ---- reporting (poller) -----------------------------------------------------------------------------------------
@@ -308,13 +338,15 @@ class Journal(SpentSignatures, ClockSteps):
             return None
         return None if local_pause(self, self._wall()) is not None else row
 
-    def _end_in_doubt(self, row: JobRow, source: State, *, repeatable: bool = False) -> None:
+    def _end_in_doubt(
+        self, row: JobRow, source: State, *, params_digest: str | None = None, repeatable: bool = False
+    ) -> None:
         result = ended_without_result(
             row.job_id,
             "in_doubt",
             "the process that ran this job ended before its outcome was recorded; check the target, then settle it",
         ) | _said(repeatable=repeatable)
-        self._end(row.key, source, State.IN_DOUBT, "in_doubt", result, "agent")
+        self._end(row.key, source, State.IN_DOUBT, "in_doubt", result, "agent", params_digest=params_digest)
 
     def _end_expired(self, row: JobRow) -> None:
         if row.deaths:
@@ -337,3 +369,7 @@ class Journal(SpentSignatures, ClockSteps):
 def _said(*, repeatable: bool) -> dict[str, Any]:
     """For the control plane: this agent gives up, and another one may run the job."""
     return {"repeatable": True} if repeatable else {}
+
+
+def _fields(row: JobRow) -> dict[str, Any]:
+    return job_fields(row.job_id, row.attempt, row.action, row.connection_id)

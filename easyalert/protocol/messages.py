@@ -271,6 +271,14 @@ class OrdersData(Message):
     """Seconds between polls while idle, instead of the agent's own setting. None: as it is set there."""
 
 
+class AuditHead(Message):
+    """The end of an agent's audit record: a record that lacks this entry later was cut or written anew."""
+
+    seq: int = Field(ge=1, le=_COUNT_MAX)
+    hash: Text
+    """SHA-256, hex."""
+
+
 class HeartbeatRequest(Message):
     """`POST …/heartbeat` (contract 1.6), then the extension fields (sent when the server offered any feature)."""
 
@@ -296,3 +304,5 @@ class HeartbeatRequest(Message):
     """State per component (`poller`, `redis`, `workers`, `vault`, `disk`): `ok`, or a short reason."""
     paused: Block | None = None
     """The agent was paused where it runs (feature control)."""
+    audit: AuditHead | None = None
+    """Where the agent's own record of what ran ends."""

@@ -163,7 +163,7 @@ def test_a_vault_that_cannot_be_read_lets_nothing_through_by_its_target(bench):
     bench.policy(allow(["http.request"], 'targets = ["https://shop.test/"]\n'))
     bench.home.settings.vault_path.write_text("damaged")
     row = bench.run("http.request", {"url": "https://shop.test/x"}, connection_id="shop")
-    assert "the policy needs the connection's address" in refused(row)
+    assert "this agent's policy: it needs the connection's address" in refused(row)
 
 
 def test_a_job_that_is_late_expires_and_one_that_ran_before_is_in_doubt(bench):
@@ -181,7 +181,7 @@ def test_the_window_counts_when_the_job_is_about_to_start(bench):
     row = bench.chain.row(key)
     day = 1_767_571_200  # 2026-01-05, 00:00 UTC
     assert isinstance(Gate(bench.tools, bench.journal, clock=lambda: day + 8.5 * 3600).judge(row), Admitted)
-    assert "fails at hours" in Gate(bench.tools, bench.journal, clock=lambda: day + 9 * 3600).judge(row).error
+    assert "fails at hours" in Gate(bench.tools, bench.journal, clock=lambda: day + 9 * 3600).judge(row).result.error
 
 
 def test_a_mistake_in_judging_starts_nothing_and_ends_no_worker(bench, monkeypatch):

@@ -215,20 +215,25 @@ def test_a_newer_agents_journal_is_neither_used_nor_set_aside(path):
 # ---- older formats --------------------------------------------------------------------------------------------------
 
 
-def make_format_1(path):
-    """What an agent of the first format has left: no columns for requests to cancel, nothing of signatures."""
+def make_format(path, version):
+    """What an agent of an older format has left: what the formats after it brought is taken out again."""
     fill(path)
     with sqlite3.connect(path) as db:
-        for column in ("cancel_by", "cancel_at", "signature"):
-            db.execute(f"ALTER TABLE jobs DROP COLUMN {column}")
-        db.execute("DROP TABLE spent")
-        db.execute("PRAGMA user_version = 1")
+        db.execute("DROP TABLE audit")
+        if version < 3:
+            db.execute("DROP TABLE spent")
+            db.execute("ALTER TABLE jobs DROP COLUMN signature")
+        if version < 2:
+            for column in ("cancel_by", "cancel_at"):
+                db.execute(f"ALTER TABLE jobs DROP COLUMN {column}")
+        db.execute(f"PRAGMA user_version = {version}")
     db.close()
 
 
+@pytest.mark.parametrize("version", range(1, SCHEMA_VERSION))
 @pytest.mark.parametrize("door", [set_aside_if_damaged, lambda path: Journal(path).close()])
-def test_an_older_journal_is_upgraded_in_place_and_keeps_its_rows(path, door):
-    make_format_1(path)
+def test_an_older_journal_is_upgraded_in_place_and_keeps_its_rows(path, door, version):
+    make_format(path, version)
     assert not door(path)
     with Journal(path) as journal:
         assert journal._db.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION
@@ -236,11 +241,12 @@ def test_an_older_journal_is_upgraded_in_place_and_keeps_its_rows(path, door):
         journal.take([new_job("new")])
         assert journal.cancel("new", "Ada") == "cancelled"
         assert journal.spent_by("new") is None
+        assert [entry.kind for entry in journal.audit_waiting(10)] == ["job.ended", "job.cancel"]
     assert set_aside_if_damaged(path) is None, "an upgraded file has the tables of a new one"
 
 
 def test_a_failing_upgrade_leaves_the_older_format_whole(path):
-    make_format_1(path)
+    make_format(path, 1)
     with sqlite3.connect(path) as db:
         db.execute("ALTER TABLE jobs ADD COLUMN cancel_at REAL")  # the second step of the upgrade cannot be done
     db.close()
