@@ -10,6 +10,7 @@ import httpx
 import psutil
 import pytest
 
+from easyalert.audit.verify import entries
 from tests.support.agent_home import API_KEY
 from tests.support.ports import free_port
 from tests.support.waiting import eventually
@@ -61,6 +62,12 @@ def test_it_works_unregistered_and_without_a_control_plane_and_ends_at_once(star
         assert program.terminate() == 0
         assert time.monotonic() - begun < 3
     assert Vault(home.settings.vault_path, VaultKey(API_KEY)).get("conn-1") == {"password": "s3cret-value"}
+    (recorded,) = entries(home.settings.audit_dir)
+    assert (recorded["kind"], recorded["connectionId"], recorded["by"]) == (
+        "credential.stored",
+        "conn-1",
+        "the admin API",
+    )
     token = home.settings.admin_token_path.read_text()
     for secret in ("s3cret", token, API_KEY, "Traceback"):
         assert secret not in program.log

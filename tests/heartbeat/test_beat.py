@@ -227,12 +227,15 @@ def test_an_unreachable_server_does_not_delay_the_end(make_home, plain_server, m
 def test_more_is_said_only_where_the_server_offered_a_feature(make_home):
     home = make_home("http://127.0.0.1:1")
     register(home, features=["ack"])
+    with home.journal() as journal:
+        journal.leave_note("auditHead", {"seq": 7, "hash": "a" * 64})
     recorder = Recorder()
 
     async def scenario(_stop):
         await until(lambda: recorder.sent)
 
     live(home, scenario, recorder)
+    assert recorder.sent[0]["audit"] == {"seq": 7, "hash": "a" * 64}
     assert recorder.sent[0]["components"]["redis"] == "unavailable"
     assert recorder.sent[0]["maxConcurrentJobs"] == 5
     assert recorder.sent[-1]["status"] == "offline"

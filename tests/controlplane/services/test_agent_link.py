@@ -105,6 +105,13 @@ def test_components_that_are_not_ok_degrade(world):
     assert view()["components"]["vault"] == "locked"
 
 
+def test_the_end_of_an_agents_record_is_witnessed(world):
+    agent = world.agent()
+    world.heartbeat(agent, audit={"seq": 7, "hash": "a" * 64})
+    found = world.read(lambda s, now: agents.view(s.get(Agent, agent), agents.fleet.Figures(), now))
+    assert found["auditHead"] == {"seq": 7, "hash": "a" * 64}
+
+
 def test_notifications_are_kept_without_what_cannot_be_stored(world):
     agent = world.agent()
     body = {"type": "slack", "message": "disk\x00 full", "channel": None}
