@@ -1,3 +1,5 @@
+"""vault set, delete and rekey."""
+
 from __future__ import annotations
 
 import json
@@ -5,76 +7,91 @@ import json
 import pytest
 
 from cli.__main__ import main
+from easyalert.journal import Journal
+from easyalert.journal.pause import local_pause
+from easyalert.sealing import ensure_key_pair, load_private_key, load_public_key
+from tests.cli.vault_fixtures import KEY, NEW, SECRET, cheap_derivation, run, store
 from vault import Vault, VaultKey
 
-KEY = "ea_agent_of_this_test"
-SECRET = "not-to-be-seen-9134"
+__all__ = ["cheap_derivation", "run", "store"]
+
+
+def test_set_reads_an_object_from_standard_input(run, store):
+    assert run("set", "web-1", stdin=json.dumps({"password": SECRET}).encode())[:2] == (
+        0,
+        "credentials of 'web-1' are stored\n",
+    )
+    assert store.get("web-1") == {"password": SECRET}
+
+
+def test_set_reads_an_object_from_a_file(run, store, tmp_path):
+    (tmp_path / "in.json").write_text(json.dumps({"password": SECRET, "port": 22}))
+    code, out, _ = run("set", "web-1", "--file", tmp_path / "in.json", "--json")
+    assert (code, json.loads(out)) == (0, {"stored": "web-1"})
+    assert store.get("web-1") == {"password": SECRET, "port": 22}
+
+
+def test_a_bad_id_is_refused_before_anything_is_read(run, store):
+    code, _, err = run("set", "web 1", stdin=b"{")
+    assert code == 1
+    assert "not a connection id" in err
+
+
+def test_delete_asks_where_there_is_a_terminal_and_wants_yes_where_there_is_none(run, store):
+    store.put("web-1", {"password": SECRET})
+    code, _, err = run("delete", "web-1")
+    assert code == 2
+    assert "--yes" in err
+    assert store.names() == ["web-1"]
+    code, out, _ = run("delete", "web-1", "--yes", "--json")
+    assert (code, json.loads(out)) == (0, {"deleted": "web-1"})
+    assert store.names() == []
+    code, _, err = run("delete", "web-1", "--yes")
+    assert code == 1
+    assert "vault list" in err
 
 
 @pytest.fixture
-def vault(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("STATE_DIR", str(tmp_path))
-    monkeypatch.setenv("AGENT_API_URL", "https://plane.invalid")
-    monkeypatch.setenv("AGENT_API_KEY", KEY)
-    return Vault(tmp_path / "vault.json", VaultKey(KEY))
+def new_key_file(tmp_path):
+    path = tmp_path / "new-key"
+    path.write_text(NEW + "\n")
+    return path
 
 
-def doctor(capsys, expected: int) -> dict[str, object]:
-    assert main(["vault", "doctor", "--json"]) == expected
-    return json.loads(capsys.readouterr().out)
+def test_rekey_takes_the_key_file_along_and_says_what_to_do_next(run, store, tmp_path, new_key_file):
+    store.put("web-1", {"password": SECRET})
+    ensure_key_pair(tmp_path / "agent_key.json", KEY)
+    public = load_public_key(tmp_path / "agent_key.json").text
+    code, out, _ = run("rekey", "--key-file", new_key_file)
+    assert code == 0
+    assert "AGENT_API_KEY_PREVIOUS" in out
+    assert Vault(tmp_path / "vault.json", VaultKey(NEW)).get("web-1") == {"password": SECRET}
+    assert load_private_key(tmp_path / "agent_key.json", [NEW]).public.text == public
+    assert load_private_key(tmp_path / "agent_key.json", [KEY]) is None
 
 
-def test_names_are_listed_and_no_value_is(vault, capsys):
-    assert main(["vault", "list"]) == 0
-    assert "no credentials yet" in capsys.readouterr().out
-    vault.put("web-2", {"token": SECRET})
-    vault.put("web-1", {"token": SECRET})
-    assert main(["vault", "list"]) == 0
-    assert main(["vault", "list", "--json"]) == 0
-    assert main(["vault", "doctor"]) == 0
-    out = capsys.readouterr().out
-    assert out.startswith('web-1\nweb-2\n["web-1", "web-2"]\n')
-    assert SECRET not in out
+def test_rekey_takes_the_new_key_from_the_environment(run, store, monkeypatch):
+    store.put("web-1", {})
+    monkeypatch.setenv("AGENT_API_KEY_NEW", NEW)
+    code, out, _ = run("rekey", "--json")
+    assert (code, json.loads(out)["rekeyed"]) == (0, 1)
 
 
-def test_a_healthy_vault_needs_nothing(vault, capsys):
-    vault.put("web-1", {"token": SECRET})
-    report = doctor(capsys, 0)
-    assert (report["state"], report["entries"], report["next"]) == ("ok", 1, [])
+def test_rekey_holds_the_agents_jobs_back(run, store, tmp_path, new_key_file):
+    store.put("web-1", {})
+    Journal(tmp_path / "journal.sqlite3").close()
+    assert run("rekey", "--key-file", new_key_file)[0] == 0
+    with Journal(tmp_path / "journal.sqlite3") as journal:
+        assert "restart the agent" in local_pause(journal, 0).reason
+    assert main(["resume"]) == 0
 
 
-def test_a_wrong_key_is_told_from_damage(vault, capsys, monkeypatch):
-    vault.put("web-1", {"token": SECRET})
-    monkeypatch.setenv("AGENT_API_KEY", "another-key")
-    report = doctor(capsys, 4)
-    assert report["state"] == "locked"
-    assert "AGENT_API_KEY_PREVIOUS" in report["next"][0]
-
-
-def test_the_advice_for_a_damaged_file_brings_the_backup_back(vault, tmp_path, capsys):
-    vault.put("web-1", {"token": SECRET})
-    vault.put("web-2", {"token": SECRET})
-    (tmp_path / "vault.json").write_text("{torn")
-    report = doctor(capsys, 4)
-    assert report["state"] == "damaged"
-    assert f"cp -p {tmp_path / 'vault.json.bak'} {tmp_path / 'vault.json'}" in report["next"][0]
-
-
-def test_one_damaged_entry_is_named(vault, tmp_path, capsys):
-    vault.put("web-1", {"token": SECRET})
-    vault.put("web-2", {"token": SECRET})
-    document = json.loads((tmp_path / "vault.json").read_text())
-    document["credentials"]["web-2"]["iv"] = "AAAAAAAAAAAAAAAA"
-    (tmp_path / "vault.json").write_text(json.dumps(document))
-    report = doctor(capsys, 4)
-    assert report["damaged"] == ["web-2"]
-    assert "deliver again: web-2" in report["next"][0]
-    assert main(["vault", "doctor"]) == 4
-    assert "does not open: web-2" in capsys.readouterr().out
-
-
-def test_without_the_key_it_says_so(vault, capsys, monkeypatch):
-    monkeypatch.delenv("AGENT_API_KEY")
-    assert main(["vault", "list"]) == 2
-    assert "AGENT_API_KEY" in capsys.readouterr().err
+def test_rekey_with_a_wrong_key_changes_nothing_and_holds_nothing_back(run, store, tmp_path, monkeypatch, new_key_file):
+    store.put("web-1", {})
+    Journal(tmp_path / "journal.sqlite3").close()
+    before = (tmp_path / "vault.json").read_bytes()
+    monkeypatch.setenv("AGENT_API_KEY", "ea_agent_wrong")
+    assert run("rekey", "--key-file", new_key_file)[0] == 1
+    assert (tmp_path / "vault.json").read_bytes() == before
+    with Journal(tmp_path / "journal.sqlite3") as journal:
+        assert local_pause(journal, 0) is None
