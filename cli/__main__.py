@@ -15,7 +15,7 @@ EXIT_CODES: Final = """exit codes:
   1  failure; the message says which
   2  a setting, a file or a permission has to be changed
   3  status: no agent runs on this state directory
-  4  status: the agent runs, and something needs attention
+  4  status, vault doctor, vault export, audit verify: something needs attention
   5  policy check: the job would be refused
 
 Settings come from the environment and a `.env` file in the working directory:
