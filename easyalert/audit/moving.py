@@ -20,9 +20,14 @@ _AT_ONCE: Final = 500
 
 
 def move(journal: Journal, audit: AuditLog) -> int:
-    """Move all waiting entries into the chain; answers how many. Raises AuditError, JournalError: they wait on then."""
+    """Move all waiting entries into the chain; answers how many. Raises AuditError, JournalError: they wait on then.
+
+    What is left of a disk that is nearly full is for the results of jobs; in the journal nothing is lost.
+    """
     moved = 0
     while rows := journal.audit_waiting(_AT_ONCE):
+        if journal.reserve.short():
+            raise AuditError(f"the audit record {audit.folder} is not written: its disk is full")
         name = journal.identity()
         entries = [Entry(row.at, row.kind, row.fields, Mark(name, row.number)) for row in rows]
         head = audit.append(entries)

@@ -116,12 +116,21 @@ def begin(plane: ControlPlane, gate: Path, output: str) -> list[str]:
     return ids
 
 
-def status(agent: Agent) -> dict[str, object]:
-    done = subprocess.run(
-        [str(BIN / "easyalert-agent"), "status", "--json"],
+def command(agent: Agent, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(BIN / "easyalert-agent"), *words],
         env=agent.environment, capture_output=True, text=True, check=False, cwd=agent.folder, timeout=30,
     )  # fmt: skip
-    return dict(json.loads(done.stdout))
+
+
+def status(agent: Agent) -> dict[str, object]:
+    return dict(json.loads(command(agent, "status", "--json").stdout))
+
+
+def recorded(agent: Agent) -> set[str]:
+    """Jobs whose end has been moved into the audit record."""
+    found = json.loads(command(agent, "audit", "--json").stdout)
+    return {entry["jobId"] for entry in found if entry["kind"] == "job.ended" and entry["seq"] is not None}
 
 
 def test_running_jobs_are_answered_for_nothing_is_taken_and_all_is_well_afterwards(site, tmp_path):
@@ -147,6 +156,8 @@ def test_running_jobs_are_answered_for_nothing_is_taken_and_all_is_well_afterwar
     eventually(lambda: plane.agent(agent_id)["status"] == "online", within=30, what="the agent well again")
     assert agent.process is not None
     assert agent.process.poll() is None, "it was not started again"
+    eventually(lambda: recorded(agent) >= {*ids, new, more}, within=20, what="the ends of all jobs in the record")
+    assert command(agent, "audit", "verify").returncode == 0
 
 
 def test_what_is_too_large_for_the_rest_is_recorded_cut(site, tmp_path):

@@ -148,6 +148,23 @@ def test_a_policy_comes_breaks_and_goes_while_the_agent_runs(stack, key, tmp_pat
     assert "signatures: required" in shown.stdout
 
 
+def test_decisions_are_in_the_agents_record(stack, key):
+    """After the jobs above: what was refused, and why; what ran, and by which rule."""
+    policy(stack, ALLOW)
+    ran = send(stack.control_plane, signed(key, "true"))
+    unsigned = stack.control_plane.wait(stack.control_plane.submit("script.bash", {"script": "true"}))
+
+    def entries():
+        found = json.loads(on_agent(stack, "audit", "--json").stdout)
+        return {(entry["kind"], entry.get("jobId")): entry for entry in found if entry["seq"] is not None}
+
+    eventually(lambda: ("job.ended", unsigned["id"]) in entries(), within=20, what="the jobs in the record")
+    assert entries()["job.started", ran["id"]]["policy"] == "allowed by [[allow]] 'scripts'"
+    assert entries()["job.refused", unsigned["id"]]["policy"] == "signature: the job is not signed"
+    assert ("job.started", unsigned["id"]) not in entries()
+    assert on_agent(stack, "audit", "verify").returncode == 0
+
+
 def test_trust_is_withdrawn_from_one_job_to_the_next(stack, key):
     trusted = key.with_name("trusted")
     ours = trusted.read_text()

@@ -96,6 +96,45 @@ def test_a_refused_job_never_starts_and_says_rule_file_and_command(bench):
     assert bench.runner.ended(row.key).word == "error"
 
 
+def recorded(bench, kind):
+    return [row.fields for row in bench.journal.audit_waiting(100) if row.kind == kind]
+
+
+def test_the_decision_is_recorded_with_the_start_or_the_refusal(bench):
+    bench.run()
+    bench.policy(allow(["script.bash"]))
+    bench.run()
+    bench.run("http.request", {"url": "https://x.example/?key=not-to-be-seen"})
+    bench.policy("dry_run = true\n" + allow(["script.bash"]))
+    bench.run()
+    bench.policy("no = 1")
+    bench.run()
+    assert [entry["policy"] for entry in recorded(bench, "job.started")] == [None, "allowed by [[allow]] 'the rule'"]
+    refusals = recorded(bench, "job.refused")
+    unknown, dry, broken = (entry["policy"] for entry in refusals)
+    assert unknown == "policy: no [[allow]] rule names the action"
+    assert dry == "policy: dry run, it would run: allowed by [[allow]] 'the rule'"
+    assert broken.startswith("policy: every job is refused: ")
+    ends = {entry["jobId"]: entry for entry in recorded(bench, "job.ended")}
+    for entry in refusals:
+        end = ends[entry["jobId"]]
+        assert (end["ran"], end["status"], len(end["paramsDigest"])) == (False, "error", 64)
+    assert "not-to-be-seen" not in json.dumps([row.fields for row in bench.journal.audit_waiting(100)])
+
+
+def test_a_missing_signature_is_recorded_as_the_reason(bench_of):
+    bench = bench_of(**REQUIRE)
+    refused(bench.run())
+    assert [entry["policy"] for entry in recorded(bench, "job.refused")] == ["signature: the job is not signed"]
+
+
+def test_what_could_not_be_judged_is_recorded_without_its_words(bench, monkeypatch):
+    bench.policy(allow(["*"]))
+    monkeypatch.setattr("workers.gate.decide", lambda *_: 1 / 0)
+    refused(bench.run())
+    assert [entry["policy"] for entry in recorded(bench, "job.refused")] == ["it could not be judged"]
+
+
 def test_a_policy_that_comes_changes_and_goes_counts_for_the_next_job(bench):
     assert bench.run().result["status"] == "success"
     bench.policy(allow(["http.*"]))

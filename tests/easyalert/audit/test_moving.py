@@ -6,7 +6,8 @@ import pytest
 
 from easyalert.audit import AuditLog, Entry, move, record
 from easyalert.audit.verify import entries
-from easyalert.journal import Journal
+from easyalert.errors import AuditError
+from easyalert.journal import Journal, reserve
 
 DRIVER = Path(__file__).with_name("audit_driver.py")
 ROOT = DRIVER.parents[3]
@@ -69,3 +70,13 @@ def test_what_cannot_be_written_waits_in_the_journal_and_is_said(folder, tmp_pat
     folder.unlink()
     with Journal(path) as journal:
         assert move(journal, AuditLog(folder)) == 1
+
+
+def test_what_is_left_of_a_full_disk_is_left_for_results(folder, journal, monkeypatch):
+    journal.audit_now("agent.test", {})
+    with monkeypatch.context() as full:
+        full.setattr(reserve, "_SHORT_BYTES", 1 << 60)
+        with pytest.raises(AuditError, match="its disk is full"):
+            move(journal, AuditLog(folder))
+        assert not folder.exists()
+    assert move(journal, AuditLog(folder)) == 1

@@ -55,6 +55,32 @@ def test_a_run_leaves_its_start_and_its_end(journal):
     }
 
 
+def test_a_refused_job_leaves_why_and_that_it_did_not_run(journal):
+    journal.take([new_job("a", attempt=1)])
+    assert journal.refuse("a", {**RESULT, "status": "error"}, "job", policy="policy: [[deny]] 'x'", params_digest="d")
+    refused, end = waiting(journal)
+    named = {"jobId": "a", "attempt": 1, "action": "script.bash", "connectionId": None}
+    assert refused == ("job.refused", {**named, "policy": "policy: [[deny]] 'x'"})
+    assert (end[0], end[1]["ran"], end[1]["status"], end[1]["paramsDigest"]) == ("job.ended", False, "error", "d")
+    assert not journal.refuse("a", RESULT, "job", policy="again")
+    assert len(waiting(journal)) == 2
+
+
+def test_a_clock_that_was_set_stands_between_the_times_it_divides(tmp_path):
+    wall = [1000.0]
+    with Journal(tmp_path / "journal.sqlite3", wall_clock=lambda: wall[0], monotonic=lambda: 0) as journal:
+        journal.follow_clock()
+        journal.audit_now("before", {})
+        wall[0] += 86_400
+        journal.follow_clock()
+        journal.follow_clock()
+        found = journal.audit_waiting(10)
+    assert [(row.kind, row.at, row.fields) for row in found] == [
+        ("before", 1000.0, {}),
+        ("clock.set", 87_400.0, {"seconds": 86_400.0}),
+    ]
+
+
 def test_a_step_that_is_not_made_leaves_nothing(journal):
     journal.take([new_job("a")])
     journal.start("a", OWNER)
