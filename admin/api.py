@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from fastapi import APIRouter, FastAPI, Request
 from starlette.exceptions import HTTPException
@@ -19,7 +19,6 @@ from vault import Vault, check_connection_id
 log = logging.getLogger(__name__)
 
 Answer = dict[str, Any]
-
 
 BY: Final = "the admin API"
 

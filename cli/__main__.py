@@ -6,7 +6,7 @@ import argparse
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from cli import trust_arguments
 
@@ -108,6 +108,13 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("resume", help="end a pause made with `pause`")
     _vault_parser(commands.add_parser("vault", help="look at the vault and change it; values are never shown"))
     trust_arguments.add(commands)
+    _audit_parser(commands)
+    dashboard = commands.add_parser("dashboard", help="show the queue in a browser (rq-dashboard, read-only)")
+    dashboard.add_argument("--port", type=int, default=9181, help="port on 127.0.0.1 (default: 9181)")
+    return parser
+
+
+def _audit_parser(commands: Any) -> None:
     audit = commands.add_parser(
         "audit",
         help="show the record of what ran here for whom; audit verify: is it what was written?",
@@ -121,9 +128,6 @@ def _parser() -> argparse.ArgumentParser:
         "--anchor", metavar="SEQ:HASH", help="verify: an entry witnessed elsewhere, as by the control plane"
     )
     audit.add_argument("--json", action="store_true", help="print one JSON value")
-    dashboard = commands.add_parser("dashboard", help="show the queue in a browser (rq-dashboard, read-only)")
-    dashboard.add_argument("--port", type=int, default=9181, help="port on 127.0.0.1 (default: 9181)")
-    return parser
 
 
 def _vault_parser(vault: argparse.ArgumentParser) -> None:

@@ -101,10 +101,7 @@ class AgentSettings(BaseSettings):
         default=10, ge=0, le=300, description="How long a cancelled job may go on after SIGTERM before it is killed."
     )
     long_poll_seconds: int = Field(
-        default=25,
-        ge=0,
-        le=25,
-        description="Longest wait of one long poll, where the server offers it; 0: off.",
+        default=25, ge=0, le=25, description="Longest wait of one long poll, where the server offers it; 0: off."
     )
     script_max_processes: int = Field(
         default=512,

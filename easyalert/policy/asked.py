@@ -28,6 +28,7 @@ _ADDRESS_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Kind → where contract 3.0 has its address; `http` is read by `_http_places`."""
 _CONFIGURATION: Final = ("connectionConfig", "connection_config")
+_REDIRECTS: Final = ("followRedirects", "follow_redirects")
 _SCRIPT_PARAMETERS: Final = ("script", "command")
 
 
@@ -111,6 +112,8 @@ def _http_places(name: str, params: Mapping[str, Any], sources: list[Mapping[str
     """As the executor may combine them: `url` after each base there is, and every base by itself."""
     if name not in {"request", "testConnection"}:
         raise Unreadable(f"there is no action http.{name}")
+    if name == "request" and any(params.get(word) not in (None, False) for word in _REDIRECTS):
+        raise Unreadable("it follows redirects, and their targets are not named in the job")
     bases = [base for source in sources for base in _addresses(source, with_url=source is not params)]
     urls = list(_texts(params, ("url",)))
     if name == "testConnection":

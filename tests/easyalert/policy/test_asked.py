@@ -59,6 +59,17 @@ def test_what_cannot_be_read_is_said(params, entry, says):
     assert says in goes_to("http.request", params, entry)
 
 
+@pytest.mark.parametrize("word", ["followRedirects", "follow_redirects"])
+@pytest.mark.parametrize("value", [True, "yes", "false", 1, [], {}])
+def test_a_request_that_follows_redirects_does_not_say_where_it_goes(word, value):
+    assert "follows redirects" in goes_to("http.request", {"url": "https://a.test", word: value})
+
+
+@pytest.mark.parametrize("value", [None, False])
+def test_a_request_that_does_not_follow_them_goes_where_it_says(value):
+    assert goes_to("http.request", {"url": "https://a.test", "followRedirects": value}) == {"https://a.test:443"}
+
+
 def test_the_address_of_a_connection_test_needs_no_scheme():
     assert goes_to("http.testConnection", {"url": "b.test"}, {"baseUrl": "https://a.test"}) == {
         "https://a.test:443",
