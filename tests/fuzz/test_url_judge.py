@@ -6,10 +6,11 @@ from hypothesis import strategies as st
 
 from easyalert.errors import AddressRefused, InvalidParameter, PolicyRefused, TargetError
 from easyalert.netguard.judge import NetworkPolicy, judge_address
+from easyalert.netguard.naming import join_url
 from easyalert.netguard.target import parse_target
 from tests.fuzz.conftest import TEXTS, at_once, bounded
 from workers.sdk.http_redirects import Hop, next_hop
-from workers.sdk.http_request import join_url, with_query
+from workers.sdk.http_request import with_query
 
 STRICT = NetworkPolicy()
 PIECES = st.sampled_from(
