@@ -24,7 +24,7 @@ def _no_garbage_collection():
     ("rules", "faults", "states"),
     [
         (Rules(), 6, 200_000),
-        (Rules(idempotent=True), 4, 200_000),
+        (Rules(idempotent=True), 3, 46_000),
         (Rules(cancels=True), 4, 80_000),
         (Rules(cancels=True, idempotent=True), 3, 60_000),
     ],
