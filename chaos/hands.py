@@ -140,7 +140,8 @@ class Hands:
         if not kept.has_disk:
             return []
         ballast = kept.agent.state_dir / "ballast"
-        with ballast.open("ab") as file, contextlib.suppress(OSError):
+        # opening it fails, too, where an earlier ballast has left nothing
+        with contextlib.suppress(OSError), ballast.open("ab") as file:
             piece = b"\0" * 65_536
             while True:
                 file.write(piece)

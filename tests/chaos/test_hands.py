@@ -61,3 +61,15 @@ def test_a_kill_that_finds_nobody_hits_nobody():
     one = Living("one")
     strike = hands(one).do(Fault(1.0, "kill_agent", 0))
     assert (strike.hit, one.struck, strike.cuts) == ((), [], False)
+
+
+def test_a_disk_that_is_full_already_stays_full(tmp_path):
+    one: Any = Living("one", "supervisor")
+    one.has_disk = True
+    one.agent = SimpleNamespace(state_dir=tmp_path)
+    one.proxy = SimpleNamespace(set=lambda _toxic: None)
+    (tmp_path / "ballast").mkdir()  # as little to be opened as a file on a full disk, whoever asks
+    nemesis = hands(one)
+    assert nemesis.do(Fault(1.0, "fill_disk", 0, hold=60.0)).hit
+    (tmp_path / "ballast").rmdir()
+    nemesis.heal()
