@@ -125,15 +125,14 @@ class Agent:
             )  # fmt: skip
         return self
 
-    def programs(self, *, at_once: bool = False) -> dict[str, int]:
-        """Name → pid of each running program; `at_once`: also of one that has been there for less than a second."""
+    def programs(self) -> dict[str, int]:
+        """Name → pid of each program that lives; supervisord calls one RUNNING only after its first second."""
         with xmlrpc.client.ServerProxy(
             "http://127.0.0.1",
             transport=SupervisorTransport(None, None, f"unix://{self.state_dir}/run/supervisor.sock"),
         ) as proxy:
             rows: Any = proxy.supervisor.getAllProcessInfo()
-        wanted = {"RUNNING", "STARTING"} if at_once else {"RUNNING"}
-        return {row["name"]: row["pid"] for row in rows if row["statename"] in wanted}
+        return {row["name"]: row["pid"] for row in rows if row["statename"] in {"STARTING", "RUNNING"}}
 
     def kill(self, program: str) -> int:
         """SIGKILL one program by its pid; returns the pid."""

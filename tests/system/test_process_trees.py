@@ -105,7 +105,7 @@ class Site:
     def pool(self) -> psutil.Process:
         def find() -> int | None:
             with contextlib.suppress(OSError, xmlrpc.client.Error):
-                return self.agent.programs(at_once=True).get("workers")
+                return self.agent.programs().get("workers")
             return None
 
         return psutil.Process(eventually(find, within=20, what="the pool"))

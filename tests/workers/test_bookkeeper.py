@@ -90,7 +90,7 @@ def test_what_an_earlier_pool_has_left_is_settled_and_swept(bookkeeper, chain, j
 def test_the_files_of_a_dead_workers_job_are_removed_and_those_of_a_living_one_stay(bookkeeper, chain):
     living = subprocess.Popen(["sleep", "60"])
     place = chain.home.settings.tmp_dir
-    for folder in (f"easyalert_{living.pid}_abc", "easyalert_1_abc", f"easyalert_{os.getppid()}_abc"):
+    for folder in {f"easyalert_{living.pid}_abc", "easyalert_1_abc", f"easyalert_{os.getppid()}_abc"}:
         (place / folder).mkdir()
         (place / folder / "script.sh").write_text("secret")
     bookkeeper.tick()
