@@ -46,8 +46,15 @@ OVER_FAULTS: Final = Growth(memory_mb=24.0, open_files=16, files=12)
 """Reconnections and retries load what was not needed before, and every agent has had another life; a leak per fault
 or per job is more.
 """
+CONTROL_PLANE_OVER_FAULTS: Final = Growth(memory_mb=72.0, open_files=40, files=20)
+"""Before the faults it has answered one caller at a time: up to 40 threads and 24 connections, each with
+a page cache of 2 MB, come with the first rush, and stay.
+"""
 WHILE_QUIET: Final = Growth(memory_mb=12.0, open_files=8, files=6)
 """The same work, done again: what is left is the noise of an allocator and a worker more or less."""
+
+
+CONTROL_PLANE: Final = "control plane"
 
 
 def of_all(world: World) -> list[Footprint]:
@@ -60,7 +67,7 @@ def of_all(world: World) -> list[Footprint]:
             family = [process, *process.children(recursive=True)]
             folder = world.control_plane.folder / "cp"
             files = sum(1 for item in folder.rglob("*") if item.is_file())
-            found.append(Footprint("control plane", _memory(family), len(family), _open(family), files))
+            found.append(Footprint(CONTROL_PLANE, _memory(family), len(family), _open(family), files))
     return found
 
 
@@ -70,6 +77,14 @@ def of_agent(kept: KeptAgent) -> Footprint:
     folder = kept.agent.state_dir
     files = sum(1 for item in folder.rglob("*") if item.is_file() and item.relative_to(folder).parts[0] not in _KEPT)
     return Footprint(kept.name, _memory(family), len(family), _open(kept.programs().values()), files)
+
+
+def grown_over_faults(before: Iterable[Footprint], after: Iterable[Footprint]) -> Iterator[str]:
+    """As `grown`, with what each side may need more of once it has had to do with faults."""
+    earlier = list(before)
+    for now in after:
+        allowed = CONTROL_PLANE_OVER_FAULTS if now.name == CONTROL_PLANE else OVER_FAULTS
+        yield from grown(earlier, [now], allowed, "over the faults")
 
 
 def grown(before: Iterable[Footprint], after: Iterable[Footprint], allowed: Growth, when: str) -> Iterator[str]:

@@ -89,7 +89,7 @@ class Run:
         self._say(f"all settled; {2 * _QUIET_JOBS} quiet jobs, to see whether anything has grown")
         after, once_more = self._after_quiet_jobs(world), self._after_quiet_jobs(world)
         history = self._history(world, recorder, load, hands, late)
-        history.leftovers += footprint.grown(before, after, footprint.OVER_FAULTS, "over the faults")
+        history.leftovers += footprint.grown_over_faults(before, after)
         history.leftovers += footprint.grown(after, once_more, footprint.WHILE_QUIET, "while all was quiet")
         figures = {
             "settledAfterSeconds": settled_after,
