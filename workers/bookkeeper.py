@@ -50,6 +50,7 @@ REPEATABLE_NOTE: Final = "repeatable"
 """Actions that may run twice whatever their parameters, as far as is known without loading more; written first."""
 CONFINEMENT_NOTE: Final = "confinement"
 """Journal note `{"sentence", "folder"}`: how jobs' processes are kept together, and where their groups are, or null."""
+_LOOKS: Final = 4
 _STALE_TEMPORARY: Final = "easyalert_*"
 """Then the pid of the worker, see `Context.temporary_prefix`."""
 
@@ -123,7 +124,12 @@ class Bookkeeper:
         guards.forget(self._journal)
         # all at once, before the rows: looking for one job's after the other's takes as long for each
         swept = self._end_earlier_groups()
-        swept += trees.kill_all(lambda: trees.marked(f"@{self._tools.agent}"), by_birth=False)
+        swept += trees.kill_all(
+            # a process has no environment for a moment while it becomes another program: one look is not enough
+            lambda: trees.marked(f"@{self._tools.agent}"),
+            by_birth=False,
+            looks=_LOOKS,
+        )
         if lift_rekey_pause(self._journal, lambda: self._tools.vault.check().state in {"ok", "empty"}):
             log.info("these workers open the rekeyed vault: jobs start again")
             wakeup.notify(self._tools.settings.wakeup_socket)

@@ -69,18 +69,19 @@ def terminate(members: Iterable[Member]) -> int:
     return sum(_send(member, signal.SIGTERM) for member in members)
 
 
-def kill_all(find: Callable[[], set[Member]], *, give_up_s: float = 3.0, by_birth: bool = True) -> int:
+def kill_all(find: Callable[[], set[Member]], *, give_up_s: float = 3.0, by_birth: bool = True, looks: int = 1) -> int:
     """SIGKILL what `find` finds until it finds nothing, at most for `give_up_s`. Returns how many processes that were.
 
     Everything is stopped before anything is killed, so that what forks while it is listed does not get away. Whole
     process groups are signalled where they are the tree's alone, which no fork inside of them escapes. `by_birth`: all
     that is found descends from the caller, so that every session but the caller's own was made by one of them.
     Processes that fork faster than they can be listed and each make a session are beyond this: see `confinement`.
+    `looks`: so often in a row nothing must be found; more than once where a look can miss a process that lives.
     """
     killed: set[Member] = set()
     pause, give_up = _PAUSE_FIRST_S, time.monotonic() + give_up_s
     with before_everybody():
-        while members := find():
+        while members := _found(find, looks):
             frozen: set[Member] = set()
             while new := members - frozen:  # once at least, however long the first look took
                 _send_all(new, signal.SIGSTOP, members, by_birth=by_birth)
@@ -95,6 +96,15 @@ def kill_all(find: Callable[[], set[Member]], *, give_up_s: float = 3.0, by_birt
             time.sleep(pause)
             pause = min(pause * 2, _PAUSE_CAP_S)
     return len(killed)
+
+
+def _found(find: Callable[[], set[Member]], looks: int) -> set[Member]:
+    for again in range(looks):
+        if again:
+            time.sleep(_PAUSE_CAP_S)
+        if members := find():
+            return members
+    return set()
 
 
 def ask_all(find: Callable[[], set[Member]], *, grace_s: float) -> int:
