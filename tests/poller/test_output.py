@@ -182,8 +182,8 @@ def test_one_job_that_prints_much_does_not_keep_the_others_waiting(drive, server
         loud.start()
         await rig.until(lambda: server.of("output"))
         quiet.feed(b"one\n")
-        await rig.until(lambda: stdout(server, "job_b") == b"one\n", within=1.0)
-        assert len(stdout(server)) < 16 * 65_536
+        await rig.until(lambda: stdout(server, "job_b") == b"one\n")
+        assert len(stdout(server)) < 16 * 65_536  # its turn came before the loud one's end
 
     drive(server, scenario)
 
