@@ -1,4 +1,5 @@
-"""Writes the reference pages that are made from code, so that they cannot drift from it: `docs/settings.md`.
+"""Writes the reference pages that are made from code, so that they cannot drift from it: `docs/settings.md` and
+`docs/executors/`.
 
 Run by `scripts/docs`; a test compares the pages with what this module would write.
 """
@@ -6,25 +7,17 @@ Run by `scripts/docs`; a test compares the pages with what this module would wri
 from __future__ import annotations
 
 import sys
-import types
-import typing
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
 
-from annotated_types import Ge, Gt, Le, Lt
-from pydantic import SecretStr
-from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
 
 from controlplane.settings import ControlPlaneSettings
+from docs.executor_pages import EXECUTORS_FOLDER, executor_pages
+from docs.words import default_of, meaning_of, type_of
 from easyalert.settings import AgentSettings
 
 SETTINGS_PAGE = Path(__file__).parent / "settings.md"
-
-_TYPE_WORDS = {int: "integer", float: "number", bool: "boolean", str: "text", Path: "path", SecretStr: "secret text"}
-_BOUNDS = {Ge: "≥ ", Gt: "> ", Le: "≤ ", Lt: "< "}
 
 _HEAD = """# Settings
 
@@ -60,47 +53,22 @@ def _lines(settings: type[BaseSettings]) -> Iterator[str]:
     yield "| Name | Type, range | Default | Meaning |\n|---|---|---|---|\n"
     prefix = settings.model_config.get("env_prefix", "")
     for name, field in settings.model_fields.items():
-        meaning = " ".join((field.description or "").split()).replace("|", "\\|")
-        yield f"| `{prefix}{name.upper()}` | {_type(field)} | {_default(field)} | {meaning} |\n"
+        kind = type_of(field, {tuple: "networks, comma-separated"})
+        yield f"| `{prefix}{name.upper()}` | {kind} | {default_of(field, 'none')} | {meaning_of(field)} |\n"
 
 
-def _type(field: FieldInfo) -> str:
-    bounds = [
-        word + str(next(iter(vars_of(rule).values())))
-        for rule in field.metadata
-        for kind, word in _BOUNDS.items()
-        if isinstance(rule, kind)
-    ]
-    return ", ".join([_type_word(field.annotation), *bounds])
-
-
-def vars_of(rule: Any) -> dict[str, Any]:
-    """The bound of a rule, e.g. `{"ge": 1}`."""
-    return {name: getattr(rule, name) for name in rule.__slots__}
-
-
-def _type_word(annotation: Any) -> str:
-    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin in {typing.Union, types.UnionType}:
-        return _type_word(next(argument for argument in arguments if argument is not types.NoneType))
-    if origin is Literal:
-        return " or ".join(f"`{value}`" for value in arguments)
-    if origin is tuple:
-        return "networks, comma-separated"
-    return _TYPE_WORDS.get(annotation, getattr(annotation, "__name__", str(annotation)))
-
-
-def _default(field: FieldInfo) -> str:
-    value = field.default
-    if value is PydanticUndefined:
-        return "required"
-    if isinstance(value, bool):
-        return f"`{str(value).lower()}`"
-    if value is None or value in {"", (), Path()}:
-        return "none"
-    return f"`{value}`"
+def write() -> None:
+    """Write every page; one whose executor is gone goes too."""
+    SETTINGS_PAGE.write_text(settings_page(), encoding="utf-8")
+    EXECUTORS_FOLDER.mkdir(exist_ok=True)
+    pages = executor_pages()
+    for name, text in pages.items():
+        (EXECUTORS_FOLDER / name).write_text(text, encoding="utf-8")
+    for page in EXECUTORS_FOLDER.glob("*.md"):
+        if page.name not in pages:
+            page.unlink()
+    sys.stdout.write(f"{SETTINGS_PAGE.name} and {len(pages)} pages of {EXECUTORS_FOLDER.name}/ written\n")
 
 
 if __name__ == "__main__":
-    SETTINGS_PAGE.write_text(settings_page(), encoding="utf-8")
-    sys.stdout.write(f"{SETTINGS_PAGE.name} written\n")
+    write()

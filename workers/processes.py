@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import IO, Final, Literal
 
 from easyalert.errors import AgentFault
-from easyalert.redact import StreamRedactor
 from workers import confinement, trees
-from workers.sdk.context import Context, Live
+from workers.sdk.context import Context
 from workers.sdk.context import Stopped as AskedToStop
 from workers.sdk.output import BoundedOutput, command_output
+from workers.sdk.streams import OutputStream, StreamName
 
 TERM_GRACE_S: Final = 1.0
 """Between SIGTERM and SIGKILL after a time-out; a cancelled job has its context's grace."""
@@ -110,26 +110,6 @@ def _spawn(ctx: Context, argv: Sequence[str], env: Mapping[str, str], cwd: Path 
         raise AgentFault(f"this agent cannot start another process ({error.strerror})") from None
 
 
-@dataclass
-class _Stream:
-    """One pipe's way: through the redactor, into what is kept for the result, and to whoever follows."""
-
-    name: Literal["stdout", "stderr"]
-    redactor: StreamRedactor
-    kept: BoundedOutput
-    live: Live
-
-    def feed(self, chunk: bytes) -> None:
-        self._take(self.redactor.feed(chunk))
-
-    def finish(self) -> None:
-        self._take(self.redactor.finish())
-
-    def _take(self, clean: bytes) -> None:
-        self.kept.feed(clean)
-        self.live.feed(self.name, clean)
-
-
 class _Conversation:
     """Reads both streams and watches the program's end, the deadline, and the grace after a stop."""
 
@@ -141,15 +121,15 @@ class _Conversation:
         """Once set: when to leave, whatever is still open."""
         self._count_at = time.monotonic() + _LOOK_S
         self._watch = selectors.DefaultSelector()
-        self._streams: dict[int, _Stream] = {}
+        self._streams: dict[int, OutputStream] = {}
         self._add("stdout", process.stdout, end.stdout)
         self._add("stderr", process.stderr, end.stderr)
 
-    def _add(self, name: Literal["stdout", "stderr"], pipe: IO[bytes] | None, kept: BoundedOutput) -> None:
+    def _add(self, name: StreamName, pipe: IO[bytes] | None, kept: BoundedOutput) -> None:
         if pipe is None:
             return
         os.set_blocking(pipe.fileno(), False)
-        self._streams[pipe.fileno()] = _Stream(name, self._ctx.redactor.stream(), kept, self._ctx.live)
+        self._streams[pipe.fileno()] = OutputStream(self._ctx, name, kept)
         self._watch.register(pipe.fileno(), selectors.EVENT_READ)
 
     def hold(self) -> None:

@@ -15,7 +15,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, cast
 
 import certifi
 import httpcore
@@ -23,11 +23,9 @@ import httpx
 
 from easyalert.errors import AddressRefused
 from easyalert.netguard.judge import NetworkPolicy
+from easyalert.netguard.racing import first_to_answer
 from easyalert.netguard.resolver import Resolver, SystemResolver, resolve_and_judge
 from easyalert.netguard.target import parse_target
-
-# RFC 8305: the next address gets its try when the one before has been silent for this long.
-_NEXT_ADDRESS_AFTER_S: Final = 0.25
 
 
 def guarded_client(
@@ -109,7 +107,7 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
                 dial = functools.partial(
                     self._plain.connect_tcp, port=port, local_address=local_address, socket_options=socket_options
                 )
-                address, stream = await _first_to_answer(addresses, dial)
+                address, stream = await first_to_answer(addresses, dial, _discard)
         except TimeoutError:
             raise httpcore.ConnectTimeout(f"no connection to {host} within {timeout} s") from None
         peer = stream.get_extra_info("socket").getpeername()[0]
@@ -159,34 +157,8 @@ async def _within(deadline: float, limit: float, request: httpx.Request) -> Asyn
         raise httpx.ReadTimeout(f"no complete answer within {limit:g} s", request=request) from None
 
 
-async def _first_to_answer(addresses: list[str], dial: Any) -> tuple[str, httpcore.AsyncNetworkStream]:
-    """Dial the addresses one after another without waiting for the silent ones; the first connection wins."""
-    attempts: dict[asyncio.Task[httpcore.AsyncNetworkStream], str] = {}
-    failure: BaseException | None = None
-    waiting = list(addresses)
-    try:
-        while waiting or any(not attempt.done() for attempt in attempts):
-            if waiting:
-                address = waiting.pop(0)
-                attempts[asyncio.create_task(dial(address))] = address
-            running = [attempt for attempt in attempts if not attempt.done()]
-            patience = _NEXT_ADDRESS_AFTER_S if waiting else None
-            done, _ = await asyncio.wait(running, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
-            for attempt in done:
-                if attempt.exception() is None:
-                    return attempts.pop(attempt), attempt.result()
-                failure = attempt.exception()
-    finally:
-        await _abandon(list(attempts))
-    raise failure or httpcore.ConnectError("no address to dial")
-
-
-async def _abandon(attempts: list[asyncio.Task[httpcore.AsyncNetworkStream]]) -> None:
-    for attempt in attempts:
-        attempt.cancel()
-    for outcome in await asyncio.gather(*attempts, return_exceptions=True):
-        if isinstance(outcome, httpcore.AsyncNetworkStream):  # connected in the same instant as the winner
-            await outcome.aclose()
+async def _discard(stream: httpcore.AsyncNetworkStream) -> None:
+    await stream.aclose()
 
 
 def _context(verify: ssl.SSLContext | bool) -> ssl.SSLContext:  # noqa: FBT001 - httpx's own parameter, handed on

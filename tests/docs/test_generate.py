@@ -1,22 +1,16 @@
 """The pages made from code say what the code says."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
 
 from controlplane.settings import ControlPlaneSettings
+from docs.executor_pages import EXECUTORS_FOLDER, executor_pages
+from docs.generate import settings_page
 from easyalert.settings import AgentSettings
+from workers.registry import Registry
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def generator():
-    spec = importlib.util.spec_from_file_location("docs_generate", ROOT / "docs/generate.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def rows(page):
@@ -25,14 +19,14 @@ def rows(page):
     return {cells[1].strip("`"): cells[2:5] for cells in found}
 
 
-def test_the_settings_page_is_up_to_date(generator):
-    assert (ROOT / "docs/settings.md").read_text("utf-8") == generator.settings_page(), "run scripts/docs"
+def test_the_settings_page_is_up_to_date():
+    assert (ROOT / "docs/settings.md").read_text("utf-8") == settings_page(), "run scripts/docs"
 
 
-def test_every_setting_of_both_sides_is_on_the_page(generator):
+def test_every_setting_of_both_sides_is_on_the_page():
     names = {name.upper() for name in AgentSettings.model_fields}
     names |= {f"EASYALERT_CP_{name.upper()}" for name in ControlPlaneSettings.model_fields}
-    assert rows(generator.settings_page()).keys() == names
+    assert rows(settings_page()).keys() == names
 
 
 @pytest.mark.parametrize(
@@ -51,9 +45,26 @@ def test_every_setting_of_both_sides_is_on_the_page(generator):
         ("EASYALERT_CP_LOG_LEVEL", "`DEBUG` or `INFO` or `WARNING` or `ERROR`", "`INFO`"),
     ],
 )
-def test_types_ranges_and_defaults(generator, name, kind, default):
-    assert rows(generator.settings_page())[name][:2] == [kind, default]
+def test_types_ranges_and_defaults(name, kind, default):
+    assert rows(settings_page())[name][:2] == [kind, default]
 
 
-def test_every_setting_has_a_meaning(generator):
-    assert all(len(cells[2]) > 10 for cells in rows(generator.settings_page()).values())
+def test_every_setting_has_a_meaning():
+    assert all(len(cells[2]) > 10 for cells in rows(settings_page()).values())
+
+
+def test_the_pages_of_the_executors_are_up_to_date():
+    written = {page.name: page.read_text("utf-8") for page in EXECUTORS_FOLDER.glob("*.md")}
+    assert written == executor_pages(), "run scripts/docs"
+
+
+@pytest.mark.parametrize("kind", Registry(foreign={}).kinds())
+def test_every_parameter_and_action_has_a_meaning(kind):
+    executor = Registry(foreign={}).executor(kind)
+    models = [executor.connection] if executor.connection else []
+    for name, spec in executor.actions.items():
+        assert spec.handler.__doc__, f"{kind}.{name} has no docstring"
+        models.append(spec.parameters)
+    for model in models:
+        for name, field in model.model_fields.items():
+            assert field.description, f"{model.__name__}.{name} of {kind} has no description"

@@ -23,9 +23,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import httpx
 from pydantic import Field, field_validator
@@ -36,50 +35,30 @@ from easyalert.netguard.judge import NetworkPolicy
 from easyalert.netguard.naming import connection_address, join_url
 from easyalert.netguard.target import Target, parse_target
 from easyalert.netguard.transport import guarded_client
-from workers.sdk import Context, Executor, ExecutorResult, Parameters, action, failure, success
+from workers.sdk import Context, Executor, ExecutorResult, action, failure, success
 from workers.sdk.http_assertions import Assertions
 from workers.sdk.http_body import HttpBody
 from workers.sdk.http_redirects import MAX_REDIRECTS, REDIRECTS, Hop, next_hop
 from workers.sdk.http_request import BodyType, auth_header, encode_body, header_list, with_query
+from workers.sdk.parameters import Limited
+from workers.sdk.stopping import cancelled, until_cancelled
 
 DEFAULT_TIMEOUT_S: Final = 30.0
 TEST_TIMEOUT_S: Final = 10.0
-_CANCEL_CHECK_S: Final = 0.1
+_CANCELLED: Final = "cancelled while waiting for the answer; the request may have taken effect"
 
 _METHOD: Final = re.compile(r"[A-Z0-9!#$%&'*+.^_`|~-]{1,32}", re.ASCII)
 
-T = TypeVar("T")
 
-
-class _Limited(Parameters):
-    timeout: float | None = Field(default=None, description="Seconds for the whole exchange; a numeric string will do.")
-    timeout_seconds: float | None = Field(
-        default=None, alias="timeoutSeconds", description="Used when `timeout` is not."
-    )
+class _OfConnection(Limited):
     connection_config: dict[str, Any] = Field(
         default_factory=dict,
         alias="connectionConfig",
         description="The connection's configuration, put in by the control plane.",
     )
 
-    @field_validator("timeout", "timeout_seconds", mode="before")
-    @classmethod
-    def _number(cls, value: Any) -> Any:
-        if isinstance(value, bool):
-            raise ValueError("must be a number of seconds")  # noqa: TRY004 - pydantic wants ValueError
-        return None if isinstance(value, str) and not value.strip() else value
 
-    def seconds(self, default: float) -> float:
-        """The limit of the exchange: the first that is not zero. Raises InvalidParameter when it is no span of time."""
-        chosen = self.timeout or self.timeout_seconds or default
-        if not 0 < chosen < float("inf"):
-            raise InvalidParameter(
-                "timeout" if self.timeout else "timeoutSeconds", "must be a positive number of seconds"
-            )
-        return chosen
-
-
-class RequestParameters(_Limited):
+class RequestParameters(_OfConnection):
     """What to send, and what the answer must be."""
 
     url: str = Field(default="", description="Absolute, or relative to `baseUrl`.")
@@ -122,7 +101,7 @@ class RequestParameters(_Limited):
         return (value.strip().lower() or "auto") if isinstance(value, str) else value
 
 
-class ConnectionTestParameters(_Limited):
+class ConnectionTestParameters(_OfConnection):
     """Where to; the address is the connection's."""
 
     base_url: str = Field(default="", alias="baseUrl", description="When `connectionConfig` names no address.")
@@ -155,9 +134,9 @@ class HttpExecutor(Executor):
         bound = (connection_address(credential), connection_address(params.connection_config), params.base_url)
         hop = _hop(params.method, target, headers, body, _auth(ctx, credential, target, bound))
         exchange = _exchange(ctx, hop, params.seconds(DEFAULT_TIMEOUT_S), follow=params.follow_redirects)
-        exchanged = await _until_cancelled(ctx, exchange)
+        exchanged = await until_cancelled(ctx, exchange)
         if exchanged is None:
-            return _cancelled()
+            return cancelled(_CANCELLED)
         output, status = _output(ctx, exchanged), exchanged.answer.status_code
         problem = params.assertions.problem(status, exchanged.body)
         if problem is None and status >= 400 and not params.assertions.status_codes:
@@ -181,9 +160,9 @@ class HttpExecutor(Executor):
         auth = _auth(ctx, credential, target, addresses)
         for method in ("HEAD", "GET"):
             exchange = _exchange(ctx, _hop(method, target, [], None, auth), params.seconds(TEST_TIMEOUT_S))
-            exchanged = await _until_cancelled(ctx, exchange)
+            exchanged = await until_cancelled(ctx, exchange)
             if exchanged is None:
-                return _cancelled()
+                return cancelled(_CANCELLED)
             output, status = _output(ctx, exchanged), exchanged.answer.status_code
             if status not in {405, 501}:
                 break
@@ -251,29 +230,6 @@ async def _exchange(ctx: Context, hop: Hop, seconds: float, *, follow: bool = Fa
     except httpx.TransportError as error:
         raise TargetError(f"no answer from {hop.target.short_origin}: {error or type(error).__name__}") from None
     return _Exchanged(answer, body, followed)
-
-
-async def _until_cancelled(ctx: Context, work: Awaitable[T]) -> T | None:
-    """The result of `work`; None when the job is cancelled: the connection is closed then."""
-    task = asyncio.ensure_future(work)
-    try:
-        while not task.done():
-            await asyncio.wait({task}, timeout=_CANCEL_CHECK_S)
-            if ctx.cancelled() and not task.done():
-                return None
-        return task.result()
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-def _cancelled() -> ExecutorResult:
-    return failure(
-        "cancelled while waiting for the answer; the request may have taken effect",
-        exit_code=-1,
-        fault=None,
-        outcome="cancelled",
-    )
 
 
 def _output(ctx: Context, exchanged: _Exchanged) -> dict[str, Any]:

@@ -4,6 +4,7 @@ May import `easyalert.errors`, `easyalert.protocol`, `easyalert.redact`, `easyal
 vault, Redis, RQ, settings — what an executor may have reaches it through the Context.
 """
 
+from workers.sdk.connection import Connection, SecretText, read_connection
 from workers.sdk.context import Context
 from workers.sdk.executor import ActionSpec, Executor, Parameters, action
 from workers.sdk.output import BoundedOutput
@@ -12,12 +13,15 @@ from workers.sdk.result import ExecutorResult, envelope, failure, success
 __all__ = [
     "ActionSpec",
     "BoundedOutput",
+    "Connection",
     "Context",
     "Executor",
     "ExecutorResult",
     "Parameters",
+    "SecretText",
     "action",
     "envelope",
     "failure",
+    "read_connection",
     "success",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -67,6 +67,8 @@ class Context:
     network_policy: NetworkPolicy = field(default_factory=NetworkPolicy)
     allow_os_restart: bool = False
     read_credential: Callable[[str], dict[str, Any] | None] = lambda _: None
+    bind: Callable[[str, dict[str, Any], str], None] = lambda _connection, _entry, _address: None
+    """Remembers which address a vault entry is used for; set by the worker. See `bind_credential`."""
     live: Live = field(default_factory=_Nowhere)
     cancelled: Callable[[], bool] = lambda: False
     wake_fd: int | None = None
@@ -79,6 +81,7 @@ class Context:
     redactor: Redactor = field(init=False)
     _credential: dict[str, Any] | None = None
     _credential_read: bool = False
+    _hidden: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.redactor = Redactor(self.known_secrets)
@@ -111,8 +114,27 @@ class Context:
             self._credential = self.read_credential(self.connection_id) if self.connection_id else None
             self._credential_read = True
             if self._credential:
-                self.redactor = Redactor.of(self.known_secrets, self._credential)
+                self._renew_redactor()
         return self._credential
+
+    def bind_credential(self, address: str) -> None:
+        """Say that the credential is about to be sent to `address`, which the vault's entry does not name.
+
+        The agent remembers the first one for as long as the entry stays the same. Raises PolicyRefused for another.
+        """
+        entry = self.credential()
+        if entry and self.connection_id:
+            self.bind(self.connection_id, entry, address)
+
+    def hide(self, values: Iterable[object]) -> None:
+        """Redact these too from now on: secrets that came with the job, or were made while it ran."""
+        self._hidden = (*self._hidden, *(str(value) for value in values if value))
+        self._renew_redactor()
+
+    def _renew_redactor(self) -> None:
+        count = self.redactor.count
+        self.redactor = Redactor.of((*self.known_secrets, *self._hidden), self._credential or {})
+        self.redactor.count = count
 
     def require_credential(self) -> dict[str, Any]:
         """As `credential`, but raises CredentialError naming the connection and the command that adds it."""

@@ -22,6 +22,7 @@ from typing import Any, ClassVar, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from easyalert.errors import InvalidParameter, UnknownAction
+from workers.sdk.connection import Connection
 from workers.sdk.context import Context
 from workers.sdk.result import ExecutorResult
 
@@ -79,6 +80,8 @@ class Executor:
     """Runs the actions of one kind. One instance per worker process, made on first use, closed when it ends."""
 
     kind: ClassVar[str]
+    connection: ClassVar[type[Connection] | None] = None
+    """What the kind reads of its connection; the documentation and the vault's commands are made from it."""
     actions: ClassVar[dict[str, ActionSpec]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -19,7 +19,12 @@ from easyalert.protocol.limits import ERROR_MAX_CHARS
 from workers.sdk.executor import ActionSpec, Executor, parse
 from workers.sdk.harness import Harness, Ran
 
-_WRONG: tuple[Any, ...] = ({"not": ["expected"]}, ["not expected"], "not expected", -1.5, True)
+_WRONG: tuple[Any, ...] = (
+    {"not": ["expected"]}, ["not expected"], "not expected", -1.5, True, "not expected\n", "", " ", 10**400,
+    "not expected'; DROP TABLE x --", "$(not expected)`not expected`", "-not=expected", "not expected\0", "\ud800",
+    "not expected\r\nX: y", "../../not/expected", [None], {"": None}, "n" * 2_000_000,
+)  # fmt: skip
+"""Wrong for most parameters: types, sizes, shapes of injections. One that takes a value is not tested by it."""
 
 
 class ExecutorContract:
@@ -68,6 +73,7 @@ class ExecutorContract:
                     except InvalidParameter as error:
                         _expect(name in error.parameter, f"{spec.name}: {name} is not named in: {error}")
                         _expect("not expected" not in str(error), f"{spec.name}: {name} is quoted in: {error}")
+                        _expect(len(str(error)) < 300, f"{spec.name}: the sentence about {name} is long: {error}")
 
     def test_parameters_that_are_null_count_as_not_given(self) -> None:
         """Templates produce null for empty variables (defect A22)."""

@@ -1,0 +1,33 @@
+"""Ending an action's wait when its job is cancelled, with a sentence that says what may have happened."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Final, TypeVar
+
+from workers.sdk.context import Context
+from workers.sdk.result import ExecutorResult, failure
+
+_LOOK_S: Final = 0.1
+
+T = TypeVar("T")
+
+
+async def until_cancelled(ctx: Context, work: Awaitable[T]) -> T | None:
+    """The result of `work`; None when the job is cancelled: `work` has been cancelled and has ended by then."""
+    task = asyncio.ensure_future(work)
+    try:
+        while not task.done():
+            await asyncio.wait({task}, timeout=_LOOK_S)
+            if ctx.cancelled() and not task.done():
+                return None
+        return task.result()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def cancelled(sentence: str, *, output: object = None) -> ExecutorResult:
+    """The result of a cancelled job. `sentence` says what was ended, and what may have taken effect or may run on."""
+    return failure(sentence, output=output, exit_code=-1, fault=None, outcome="cancelled")
