@@ -29,7 +29,7 @@ TESTED_ELSEWHERE = {
 """Modules without a test file of their own, each with the reason. `__init__.py` with imports only and `__main__.py`
 (wiring) need none."""
 
-NOT_INSTALLED = {"bench", "chaos", "deploy", "tests"}
+NOT_INSTALLED = {"docs", "bench", "chaos", "deploy", "tests"}
 """Folders of Python at the root that are no part of the wheel."""
 
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
