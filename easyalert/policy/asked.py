@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any, Final
 
 from easyalert.netguard.naming import join_url
@@ -29,6 +28,8 @@ _ADDRESS_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
 """Kind → where contract 3.0 has its address; `http` is read by `_http_places`."""
 _CONFIGURATION: Final = ("connectionConfig", "connection_config")
 _REDIRECTS: Final = ("followRedirects", "follow_redirects")
+_SYSTEM_FOLDERS: Final = frozenset({"/bin", "/usr/bin", "/usr/local/bin"})
+"""In any other folder somebody else may have called a program of his own `bash`: there the whole path is the name."""
 _SCRIPT_PARAMETERS: Final = ("script", "command")
 
 
@@ -42,7 +43,7 @@ class Asked:
     places_unknown: str | None = None
     """Why it cannot be told where the job goes."""
     interpreter: str | None = None
-    """`bash`, `python`, `powershell`, …: without its folder."""
+    """`bash`, `python`, `powershell`, …; with its folder where that is not the system's."""
     sha256: str | None = None
     """Of the script's (or command's) text in UTF-8, 64 hexadecimal digits."""
 
@@ -80,7 +81,10 @@ def _interpreter(kind: str, name: str, params: Mapping[str, Any]) -> str | None:
     if kind == "winrm":
         return "powershell"
     given = params.get("interpreter", "/bin/bash")
-    return PurePosixPath(given).name or None if isinstance(given, str) else None
+    if not isinstance(given, str):
+        return None
+    folder, slash, file = given.rpartition("/")
+    return (file if folder in _SYSTEM_FOLDERS or not slash else given) or None
 
 
 def _digest(params: Mapping[str, Any]) -> str | None:

@@ -62,6 +62,8 @@ class Owned(Generic[T]):
             seen = _identity(self.path.stat())
         except FileNotFoundError:
             self._last = None
+            if self.path.is_symlink():
+                raise PolicyUnusable(f"{self.path} is a link to a file that does not exist") from None
             if self.required:
                 raise PolicyUnusable(
                     f"{self.path} does not exist: write it, or take its name out of the settings"
@@ -82,7 +84,7 @@ class Owned(Generic[T]):
         try:
             content, found = _content(self.path, self._account)
             seen = _identity(found)
-            settled = abs(time.time() - max(found.st_mtime, found.st_ctime)) > _SETTLED_S
+            settled = time.time() - found.st_ctime > _SETTLED_S
             digest = hashlib.sha256(content).hexdigest()
             return _Reading(seen, settled, self._read(content, self.path), None, digest)
         except PolicyUnusable as error:
@@ -97,19 +99,25 @@ def _identity(found: os.stat_result) -> _Seen:
 
 
 def _content(path: Path, account: int) -> tuple[bytes, os.stat_result]:
-    """Raises PolicyUnusable."""
+    """Raises PolicyUnusable. Every folder on the way counts: whoever can rename one puts another file in its place."""
     try:
-        for folder in {path.parent, path.resolve().parent}:
+        for folder in sorted({*path.absolute().parents, *path.resolve().parents}):
             _only_the_owners(folder.stat(), folder, account)
         # not blocking: a pipe in the file's place must not hang the worker
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
-            found = os.fstat(file.fileno())
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):
                 raise PolicyUnusable(f"{path} is no regular file")
             _only_the_owners(found, path, account)
-            content = file.read(SIZE_MAX + 1)
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                content = file.read(SIZE_MAX + 1)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise PolicyUnusable(f"{path} cannot be read ({error.strerror})") from None
+    except RuntimeError:  # a link that leads to itself
+        raise PolicyUnusable(f"{path} cannot be read: its links lead nowhere") from None
     if len(content) > SIZE_MAX:
         raise PolicyUnusable(f"{path} is larger than {SIZE_MAX} bytes")
     return content, found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
@@ -68,8 +69,8 @@ class _Reader:
         zone = self._zone(document, None)
         rules: dict[Effect, tuple[Rule, ...]] = {"deny": self._rules(document, "deny", zone)}
         rules["allow"] = self._rules(document, "allow", zone)
-        names = [rule.name for rule in (*rules["deny"], *rules["allow"])]
-        if repeated := next((name for name in names if names.count(name) > 1), None):
+        names = Counter(rule.name for rule in (*rules["deny"], *rules["allow"]))
+        if repeated := next((name for name, count in names.items() if count > 1), None):
             self._table = ""
             self._fail("name", f"'{repeated}' is the name of two rules: give each its own", quoted=False)
         return Policy(allow=rules["allow"], deny=rules["deny"], dry_run=dry_run)

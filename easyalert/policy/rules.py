@@ -6,7 +6,6 @@ A rule fits a job when all its conditions do. What an `[[allow]]` rule asks for 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -87,17 +86,36 @@ class Policy:
 
 
 def action_covers(pattern: str, action: str) -> bool:
-    """`*`, `script.*` or one action's name; the kind is what stands before the first dot."""
+    """`*`, `script.*` or one action's name; the kind is what stands before the first dot.
+
+    An action without a dot is both kind and name (contract 2.1): `odd` runs as `odd.odd`, and is judged as that.
+    """
     if pattern == "*":
         return True
+    kind, dot, _ = action.partition(".")
     if pattern.endswith(".*"):
-        return action.partition(".")[0] == pattern.removesuffix(".*")
-    return action == pattern
+        return kind == pattern.removesuffix(".*")
+    return (action if dot else f"{kind}.{kind}") == pattern
 
 
 def wildcard_covers(pattern: str, text: str) -> bool:
-    """`*` stands for any characters, also none; everything else for itself."""
-    return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), text, re.DOTALL) is not None
+    """`*` stands for any characters, also none; everything else for itself.
+
+    Piece by piece, each at its first place: the text is the sender's, and a regular expression with several `.*` takes
+    time without end on some.
+    """
+    first, *pieces = pattern.split("*")
+    if not pieces:
+        return text == pattern
+    last, at = pieces.pop(), len(first)
+    if not text.startswith(first):
+        return False
+    for piece in pieces:
+        found = text.find(piece, at)
+        if found < 0:
+            return False
+        at = found + len(piece)
+    return len(text) - at >= len(last) and text.endswith(last)
 
 
 def _actions(patterns: tuple[str, ...], asked: Asked) -> Finding:

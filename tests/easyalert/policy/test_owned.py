@@ -124,6 +124,45 @@ def test_a_folder_in_which_others_may_replace_it_does_not_count(file, owned):
     assert str(real) in problem(owned), "the folder a link leads into counts too"
 
 
+def test_every_folder_above_it_counts(tmp_path):
+    above = tmp_path / "above"
+    path = above / "etc" / "policy.toml"
+    path.parent.mkdir(parents=True, mode=0o755)
+    path.write_text("one")
+    path.chmod(0o644)
+    above.chmod(0o777)
+    assert f"{above} can be written by others" in problem(Owned(path, text_of, required=False))
+    link = tmp_path / "link"
+    link.symlink_to(path)
+    assert str(above) in problem(Owned(link, text_of, required=False)), "those a link leads through too"
+    above.chmod(0o755)
+    assert Owned(link, text_of, required=False).current() == "one"
+
+
+def test_a_link_to_nothing_is_a_problem_and_not_the_absence_of_a_policy(file, owned):
+    file.unlink()
+    file.symlink_to(file.parent / "not-mounted-yet")
+    assert "is a link to a file that does not exist" in problem(owned)
+
+
+def test_what_stands_in_its_place_costs_no_descriptor(file, owned):
+    file.unlink()
+    file.mkdir()
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(20):
+        problem(owned)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_time_of_change_set_ahead_does_not_make_it_settled(file, owned, monkeypatch):
+    monkeypatch.setattr("easyalert.policy.owned._identity", lambda _found: (1, 2, 3))
+    old(file, -3600)
+    assert owned.current() == "one"
+    file.write_text("two")
+    old(file, -3600)
+    assert owned.current() == "two"
+
+
 def test_another_accounts_file_does_not_count(file):
     stranger = file.stat().st_uid + 1
     if file.stat().st_uid == 0:

@@ -1,3 +1,4 @@
+import re
 from datetime import UTC, datetime
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 from easyalert.policy.asked import Asked
 from easyalert.policy.places import host_place, parse_pattern
 from easyalert.policy.rules import Policy, Rule, action_covers, wildcard_covers
+from tests.fuzz.conftest import at_once
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
@@ -25,6 +27,8 @@ NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
         ("script.bash", "Script.bash", False),
         ("system.*", "system.storeCredential", True),
         ("connection.*", "connection.test", True),
+        ("odd.odd", "odd", True),
+        ("odd.even", "odd", False),
     ],
 )
 def test_actions(pattern, action, covers):
@@ -45,10 +49,25 @@ def test_actions(pattern, action, covers):
         ("web", "web\n", False),
         ("w.b", "wxb", False),
         ("web-*", "web-\n1", True),
+        ("a*a", "a", False),
+        ("a*a", "aa", True),
+        ("*ab*b", "ab", False),
+        ("*ab*b", "aabb", True),
     ],
 )
 def test_wildcards(pattern, text, covers):
     assert wildcard_covers(pattern, text) is covers
+
+
+@given(st.text(st.sampled_from("ab*"), max_size=8), st.text(st.sampled_from("ab"), max_size=10))
+def test_wildcards_cover_what_the_regular_expression_says(pattern, text):
+    expression = ".*".join(map(re.escape, pattern.split("*")))
+    assert wildcard_covers(pattern, text) is (re.fullmatch(expression, text, re.DOTALL) is not None)
+
+
+def test_no_connection_a_sender_can_name_takes_long():
+    with at_once():
+        assert not wildcard_covers("*-*-*-*-*-*-prod", "-" * 100_000)
 
 
 @given(st.text(max_size=10))
