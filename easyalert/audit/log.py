@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -50,6 +51,8 @@ class AuditLog:
         self._segment_bytes = segment_bytes
         self._kept = segments_kept
         self._clock = clock
+        self._folder = -1
+        """Descriptor of the folder, while it is locked."""
 
     def append(self, entries: Sequence[Entry]) -> Head | None:
         """Add entries to the chain, all or none, durably; those whose mark stands in it already are left out.
@@ -149,22 +152,41 @@ class AuditLog:
         return [Entry(self._clock(), "audit.pruned", through)]
 
     def _descriptor(self, number: int) -> int:
-        return self._owned(self.folder / f"{number:06}{_SUFFIX}")
+        return self._owned(f"{number:06}{_SUFFIX}")
 
-    def _owned(self, path: Path) -> int:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    def _owned(self, name: str) -> int:
+        """In the folder that is locked, wherever its name points by now."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(name, flags, 0o600, dir_fd=self._folder)
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+            os.close(descriptor)
+            raise AuditError(f"{self.folder / name} is no file of its own: move it away")
+        self._hand_over(descriptor)
+        return descriptor
+
+    def _hand_over(self, descriptor: int) -> None:
         if os.geteuid() == 0:  # `sudo easyalert-agent …` must not lock the agent's account out
             owner = self.folder.parent.stat()
             os.fchown(descriptor, owner.st_uid, owner.st_gid)
-        return descriptor
 
     @contextlib.contextmanager
     def _exclusive(self) -> Iterator[None]:
+        if self.folder.is_symlink():
+            raise AuditError(f"the audit record {self.folder} is a link: move it away")
         private_folder(self.folder)
-        if os.geteuid() == 0:
-            owner = self.folder.parent.stat()
-            os.chown(self.folder, owner.st_uid, owner.st_gid)
-        lock = self._owned(self.folder / ".lock")
+        # held open: the agent's account may put a link in its place, and root must not follow it
+        self._folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            self._hand_over(self._folder)
+            with self._locked():
+                yield
+        finally:
+            os.close(self._folder)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        lock = self._owned(".lock")
         try:
             deadline = time.monotonic() + LOCK_TIMEOUT_S
             while True:

@@ -38,6 +38,39 @@ def test_only_the_owner_may_read_it(folder, log):
     assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in folder.iterdir())
 
 
+def test_nothing_is_written_through_a_link(folder, tmp_path):
+    theirs = tmp_path / "theirs"
+    theirs.mkdir(mode=0o755)
+    folder.symlink_to(theirs)
+    with pytest.raises(AuditError, match="is a link"):
+        fill(AuditLog(folder), 1)
+    assert list(theirs.iterdir()) == []
+    folder.unlink()
+    fill(AuditLog(folder), 1)
+    (folder / ".lock").unlink()
+    other = theirs / "important"
+    other.write_text("kept")
+    (folder / ".lock").hardlink_to(other)
+    with pytest.raises(AuditError, match="no file of its own"):
+        fill(AuditLog(folder), 1)
+
+
+def test_root_gives_the_agents_account_nothing_but_the_record(tmp_path):
+    home = tmp_path / "state"
+    home.mkdir()
+    account = 4242 if os.geteuid() == 0 else os.geteuid()
+    os.chown(home, account, -1)
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (home / "audit").symlink_to(theirs)
+    with pytest.raises(AuditError, match="is a link"):
+        fill(AuditLog(home / "audit"), 1)
+    assert theirs.stat().st_uid == os.geteuid()
+    (home / "audit").unlink()
+    fill(AuditLog(home / "audit"), 1)
+    assert {path.stat().st_uid for path in [home / "audit", *(home / "audit").iterdir()]} == {account}
+
+
 def test_files_are_bounded_and_the_chain_goes_on_over_them(folder, log):
     fill(log, 80)
     files = segments(folder)
