@@ -58,6 +58,7 @@ def as_json(row: JobRow) -> dict[str, Any]:
         "attempt": row.attempt,
         "action": row.action,
         "connectionId": row.connection_id,
+        "requestedBy": row.requested_by,
         "state": str(row.state),
         "outcome": row.outcome,
         "status": result.get("status"),

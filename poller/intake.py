@@ -16,7 +16,12 @@ from pydantic import ValidationError
 from easyalert.client import encode
 from easyalert.journal import NewJob
 from easyalert.logs import escape_controls
-from easyalert.protocol.limits import JOB_PARAMS_MAX_CHARS, START_WITHIN_DEFAULT_S, job_timeout_seconds
+from easyalert.protocol.limits import (
+    JOB_PARAMS_MAX_CHARS,
+    REQUESTED_BY_MAX_CHARS,
+    START_WITHIN_DEFAULT_S,
+    job_timeout_seconds,
+)
 from easyalert.protocol.messages import JobEnvelope
 from easyalert.protocol.results import ended_without_result
 from easyalert.sealing import PublicKey, seal_info
@@ -56,6 +61,7 @@ def read_job(entry: Any, *, key: PublicKey, extended: bool, ack: bool) -> NewJob
         envelope = _envelope(entry, extended=extended)
         sealed = key.seal(_parameters(envelope), seal_info(job_id))
         signature = _signature(envelope)
+        requested_by = _requested_by(envelope.requested_by)
     except Unusable as reason:
         log.warning("job %s is refused: %s", escape_controls(job_id[:_NAME_MAX_CHARS]), reason)
         return _refused(job_id, entry, str(reason), extended=extended)
@@ -73,6 +79,7 @@ def read_job(entry: Any, *, key: PublicKey, extended: bool, ack: bool) -> NewJob
         lease_s=None if envelope.lease_seconds is None else _within(envelope.lease_seconds, _LEASE_MAX_S),
         start_within_s=START_WITHIN_DEFAULT_S if start_within is None else _within(start_within, _START_WITHIN_MAX_S),
         signature=signature,
+        requested_by=requested_by,
     )
 
 
@@ -129,6 +136,15 @@ def _signature(envelope: JobEnvelope) -> Any:
     return envelope.signature
 
 
+def _requested_by(value: Any) -> str | None:
+    """Who asked for it, as it will stand in the audit record: one line without anything that a terminal would obey."""
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value.isprintable() or not 0 < len(value.strip()) <= REQUESTED_BY_MAX_CHARS:
+        raise Unusable(f"the job's requestedBy is no line of at most {REQUESTED_BY_MAX_CHARS} printable characters")
+    return value.strip()
+
+
 def _refused(job_id: str, entry: dict[str, Any], sentence: str, *, extended: bool) -> NewJob:
     action, attempt = entry.get("actionType"), _attempt(entry.get("attempt")) if extended else None
     return NewJob(
@@ -143,7 +159,15 @@ def _refused(job_id: str, entry: dict[str, Any], sentence: str, *, extended: boo
         lease_s=None,
         start_within_s=START_WITHIN_DEFAULT_S,
         refusal=ended_without_result(job_id, "refused", sentence),
+        requested_by=_who(entry) if extended else None,
     )
+
+
+def _who(entry: dict[str, Any]) -> str | None:
+    try:
+        return _requested_by(entry.get("requestedBy"))
+    except Unusable:
+        return None
 
 
 def _carried(text: str) -> bool:

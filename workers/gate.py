@@ -10,7 +10,7 @@ import json
 import logging
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -36,6 +36,8 @@ from workers.toolbox import Toolbox
 log = logging.getLogger(__name__)
 
 _SENTENCE_MAX: Final = 300
+_Signed = tuple[dict[str, Any], Spending | None, str | None]
+"""Parameters that run, the use of their signature, and what the record says of it."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,10 @@ class Admitted:
     """The use of its signature, to be recorded with the start."""
     policy: str | None = None
     """What the policy said, for the audit record; None: there is none."""
+    signature: str | None = None
+    """What became of its signature, for the audit record: `key …`, or why none is trusted; None: nobody looked."""
+    credential: Mapping[str, Any] | None = None
+    """The vault's entry that the policy has judged, under its connection's id: the job gets this one and no other."""
 
     def __repr__(self) -> str:
         return "Admitted()"
@@ -80,8 +86,9 @@ class Gate:
             if policy is None and self._guards.mode == "off":
                 return Admitted()
             params = self._tools.open_params(row)
-            params, spending = self._signed(row, params)
-            decision = None if policy is None else self._decided(policy, row, params)
+            params, spending, signature = self._signed(row, params)
+            credential = None if policy is None else self._credential(policy, row)
+            decision = None if policy is None else self._decided(policy, row, params, credential)
         except JournalError:
             raise
         except EasyAlertError as error:
@@ -92,23 +99,23 @@ class Gate:
             return self._refusal(row, odd)
         if decision is not None and decision.dry_run:
             return self._not_run(row, decision)
-        return Admitted(params, spending, None if decision is None else decision.sentence)
+        return Admitted(params, spending, None if decision is None else decision.sentence, signature, credential)
 
     # ---- signatures -------------------------------------------------------------------------------------------------
 
-    def _signed(self, row: JobRow, params: dict[str, Any]) -> tuple[dict[str, Any], Spending | None]:
+    def _signed(self, row: JobRow, params: dict[str, Any]) -> _Signed:
         """Raises SignatureRefused and PolicyUnusable when signatures are required, else logs their sentence."""
         if self._guards.mode == "off":
-            return params, None
+            return params, None, None
         try:
             return self._trusted(row, params)
         except (SignatureRefused, PolicyUnusable) as error:
             if self._guards.mode == "require":
                 raise
             log.warning("job %s (%s) runs without a trusted signature: %s", row.job_id, row.action, error)
-            return params, None
+            return params, None, f"not trusted: {error}"
 
-    def _trusted(self, row: JobRow, params: dict[str, Any]) -> tuple[dict[str, Any], Spending | None]:
+    def _trusted(self, row: JobRow, params: dict[str, Any]) -> _Signed:
         job = Delivered(row.job_id, row.action, row.connection_id, row.idempotent, params, row.signature)
         names = self._guards.names(self._journal)
         signature = trusted_signature(job, self._guards.keys(), names, self._clock())
@@ -116,22 +123,28 @@ class Gate:
         if user not in {None, row.key}:
             raise SignatureRefused(f"the signature was used before (see: easyalert-agent jobs {user}); sign a new job")
         # 1 and 1.0 are one number to the signature; what runs is the one spelling that was signed
-        return json.loads(canonical(params)), Spending(signature.job_id, signature.expires_at)
+        spending = Spending(signature.job_id, signature.expires_at)
+        return json.loads(canonical(params)), spending, f"trusted: key {signature.key_id}"
 
     # ---- policy -----------------------------------------------------------------------------------------------------
 
-    def _decided(self, policy: Policy, row: JobRow, params: dict[str, Any]) -> Decision:
+    def _decided(
+        self, policy: Policy, row: JobRow, params: dict[str, Any], credential: Mapping[str, Any] | None
+    ) -> Decision:
         """Raises PolicyRefused; in a dry run the decision speaks for itself."""
-        entry = self._entry(row) if policy.looks_at_targets and row.connection_id else None
+        entry = None if credential is None else credential[row.connection_id or ""]
         asked = asked_of(row.action, row.connection_id, params, entry)
         decision = decide(policy, asked, datetime.fromtimestamp(self._clock(), UTC))
         if not decision.allowed and not decision.dry_run:
             raise PolicyRefused(decision.sentence)
         return decision
 
-    def _entry(self, row: JobRow) -> dict[str, Any] | None:
+    def _credential(self, policy: Policy, row: JobRow) -> dict[str, Any] | None:
+        """`{connection id: its entry, None for none}` when the policy looks at it; else None."""
+        if not policy.looks_at_targets or not row.connection_id:
+            return None
         try:
-            return self._tools.read_credential(row.connection_id or "")
+            return {row.connection_id: self._tools.read_credential(row.connection_id)}
         except VaultError as error:
             # without it nobody can tell where the job goes
             raise PolicyRefused(f"it needs the connection's address, which cannot be read: {error}") from None

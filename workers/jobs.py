@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
@@ -22,7 +23,7 @@ from easyalert.redact import Redactor
 from easyalert.runtime import ProcessIdentity
 from easyalert.spool import JobOfSpool
 from workers import confinement, trees
-from workers.gate import Gate, Refused
+from workers.gate import Admitted, Gate, Refused
 from workers.live import LiveOutput
 from workers.registry import split_action
 from workers.sdk import Context, ExecutorResult, envelope
@@ -104,13 +105,15 @@ class JobRunner:
         admitted = self._gate.judge(waiting)
         if isinstance(admitted, Refused):
             return self._refuse(waiting, admitted)
-        row = self._journal.start(key, self._owner, admitted.spending, policy=admitted.policy)
+        row = self._journal.start(
+            key, self._owner, admitted.spending, policy=admitted.policy, signature=admitted.signature
+        )
         if row is None:
             return None
         began = time.monotonic()
         self._announce(row, began + row.timeout_s)
         crashpoints.reached("fenced")
-        ctx = self._context(row, began)
+        ctx = self._context(row, began, admitted)
         ctx.live = live = self._live(row)
         with hidden_in_logs(_OfContext(ctx)):
             result = self._with_who_cancelled(row, self._result(row, ctx, admitted.params))
@@ -131,8 +134,15 @@ class JobRunner:
         waiting = (State.TAKEN, State.QUEUED, State.STARTED)
         return None if row is None or row.state in waiting else Ended.of(row)
 
-    def _context(self, row: JobRow, began: float) -> Context:
-        settings = self._tools.settings
+    def _context(self, row: JobRow, began: float, admitted: Admitted) -> Context:
+        settings, judged = self._tools.settings, admitted.credential or {}
+
+        def read_credential(connection_id: str) -> dict[str, Any] | None:
+            # what the policy has judged is what runs, whatever was delivered meanwhile
+            if connection_id in judged:
+                return deepcopy(judged[connection_id])
+            return self._tools.read_credential(connection_id)
+
         return Context(
             job_id=row.job_id,
             action_type=row.action,
@@ -144,7 +154,7 @@ class JobRunner:
             known_secrets=self._tools.secrets(),
             network_policy=self._tools.network_policy,
             allow_os_restart=settings.allow_os_restart,
-            read_credential=self._tools.read_credential,
+            read_credential=read_credential,
             deadline=began + row.timeout_s,
             cancelled=lambda: self._cancelled_by(row.key) is not None,
             wake_fd=self._wake_fd,

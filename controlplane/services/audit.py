@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from controlplane.clock import rfc3339
 from controlplane.models.tables import Agent, Audit, OperatorToken
+from easyalert.protocol.limits import REQUESTED_BY_MAX_CHARS
 
 KEY_REFUSED: Final = "agent.key_refused"
 KEY_TAKEN_OVER: Final = "agent.key_taken_over"
@@ -35,6 +36,12 @@ def operator(session: Session, token_id: str) -> str:
     """A token as people know it."""
     token = session.get(OperatorToken, token_id)
     return token_id if token is None else f"{token.name} ({token_id})"
+
+
+def requester(session: Session, token_id: str) -> str:
+    """As `operator`, for the agent's own record: one printable line that is not too long."""
+    name = "".join(sign if sign.isprintable() else "?" for sign in operator(session, token_id)).strip()
+    return name if len(name) <= REQUESTED_BY_MAX_CHARS else f"…{name[1 - REQUESTED_BY_MAX_CHARS :]}"
 
 
 def agent(row: Agent) -> str:

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
 from controlplane.models.tables import Agent, Attempt, Job
-from controlplane.services import fleet, lifecycle, retries
+from controlplane.services import audit, fleet, lifecycle, retries
 from controlplane.services.dispatch import BUILT_IN, Candidate, Waiting, plan
 from controlplane.services.ids import split_wire_job_id, wire_job_id
 from easyalert.protocol import features
@@ -136,7 +136,7 @@ def _offer_again(
             continue
         attempt.offered_at = now
         candidate.free -= 1
-        result.jobs.setdefault(agent.id, []).append(_envelope(job, attempt, agent, now, params))
+        result.jobs.setdefault(agent.id, []).append(_envelope(session, job, attempt, agent, now, params))
 
 
 def _pending_for(pool_id: str, agent_ids: list[str]) -> ColumnElement[bool]:
@@ -187,13 +187,15 @@ def _claim(
         renewed_at=now,
     )
     session.add(attempt)
-    envelope = _envelope(job, attempt, agent, now, params)
+    envelope = _envelope(session, job, attempt, agent, now, params)
     if not needs_ack:
         lifecycle.wipe_credentials(session, job)
     return envelope
 
 
-def _envelope(job: Job, attempt: Attempt, agent: Agent, now: float, params: dict[str, Any]) -> dict[str, Any]:
+def _envelope(
+    session: Session, job: Job, attempt: Attempt, agent: Agent, now: float, params: dict[str, Any]
+) -> dict[str, Any]:
     if not attempt.needs_ack:
         return JobEnvelope(
             job_id=wire_job_id(job.id, attempt.number),
@@ -201,7 +203,9 @@ def _envelope(job: Job, attempt: Attempt, agent: Agent, now: float, params: dict
             connection_id=job.connection_id,
             params=params,
         ).wire()
-    extensions: dict[str, Any] = {} if job.idempotent is None else {"idempotent": job.idempotent}
+    extensions: dict[str, Any] = {"requested_by": audit.requester(session, job.created_by)}
+    if job.idempotent is not None:
+        extensions["idempotent"] = job.idempotent
     if job.signature is not None and features.SIGNED in agent.features:
         extensions["signature"] = job.signature
     return JobEnvelope(

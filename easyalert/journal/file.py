@@ -27,6 +27,9 @@ _FRAME_BYTES: Final = 4096 + 24
 OWNED_SQL: Final = "owner_boot = ? AND owner_pid = ? AND owner_ticks = ?"
 
 
+REQUESTER_UNKNOWN: Final = "unknown (not said by the control plane)"
+"""For whom a job ran, where only its sender's key is known (contract 2.1 has no requester)."""
+
 ToRecord = tuple[str, Mapping[str, Any]]
 """Kind and fields of an audit entry."""
 
@@ -162,7 +165,7 @@ class JournalFile:
         moved = self._db.execute(
             "UPDATE jobs SET state = ?, outcome = ?, result = ?, result_bytes = ?, fault = ?, finished_ms = ?,"
             f" finished_at = ?, sealed = NULL WHERE key = ? AND state = ?{whose}"
-            " RETURNING job_id, attempt, action, connection_id",
+            " RETURNING job_id, attempt, action, connection_id, requested_by",
             (
                 *(target, outcome, text, len(text), fault, self._monotonic(), self._wall()),
                 *(key, source, *whom),
@@ -261,9 +264,17 @@ class JournalFile:
         return code == sqlite3.SQLITE_FULL
 
 
-def job_fields(job_id: str, attempt: int | None, action: str, connection_id: str | None) -> dict[str, Any]:
+def job_fields(
+    job_id: str, attempt: int | None, action: str, connection_id: str | None, requested_by: str | None
+) -> dict[str, Any]:
     """What every audit entry about a job's start or end begins with."""
-    return {"jobId": job_id, "attempt": attempt, "action": action, "connectionId": connection_id}
+    return {
+        "jobId": job_id,
+        "attempt": attempt,
+        "action": action,
+        "connectionId": connection_id,
+        "requestedBy": requested_by or REQUESTER_UNKNOWN,
+    }
 
 
 def owner_columns(owner: ProcessIdentity | None) -> tuple[str, int, int] | tuple[None, None, None]:

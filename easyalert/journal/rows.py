@@ -68,6 +68,8 @@ class NewJob:
     """A ready result (contract 2.2) for a job that cannot be run at all; it goes straight to the outbox."""
     signature: Any = None
     """What came as the job's signature (feature signed), as JSON values; None: nothing."""
+    requested_by: str | None = None
+    """Who asked for the job, in the control plane's words; None: it does not say."""
 
     @property
     def key(self) -> str:
@@ -106,6 +108,7 @@ class JobRow:
     """Who asked to cancel it; None: nobody."""
     cancel_at: float | None = None
     signature: Any = None
+    requested_by: str | None = None
 
     @property
     def description(self) -> str:
@@ -151,4 +154,5 @@ def row_of(record: sqlite3.Row) -> JobRow:
         cancel_by=record["cancel_by"],
         cancel_at=record["cancel_at"],
         signature=None if record["signature"] is None else json.loads(record["signature"]),
+        requested_by=record["requested_by"],
     )

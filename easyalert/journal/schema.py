@@ -15,7 +15,7 @@ from easyalert.errors import JournalDamaged, JournalError
 
 log = logging.getLogger(__name__)
 
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 _PATIENCE_S: Final = 15.0
 """How long a writer waits for another one."""
 
@@ -60,7 +60,8 @@ CREATE TABLE jobs (
     rejection TEXT,
     cancel_by TEXT,
     cancel_at REAL,
-    signature TEXT
+    signature TEXT,
+    requested_by TEXT
 ) STRICT;
 CREATE INDEX jobs_by_state ON jobs (state);
 CREATE INDEX jobs_by_settled ON jobs (settled_at) WHERE settled_at IS NOT NULL;
@@ -80,6 +81,7 @@ _UPGRADES: Final = {
         "CREATE TABLE spent (signature TEXT PRIMARY KEY, key TEXT NOT NULL, expires_at REAL NOT NULL) STRICT",
     ),
     3: (_AUDIT_TABLE,),
+    4: ("ALTER TABLE jobs ADD COLUMN requested_by TEXT",),
 }
 """From each older format to the next one, in place. `_TABLES` is always the newest."""
 

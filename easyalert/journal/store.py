@@ -45,8 +45,9 @@ class Journal(SpentSignatures, ClockSteps):
             state = State.TAKEN if job.needs_ack and job.refusal is None else State.QUEUED
             self._db.execute(
                 "INSERT INTO jobs (key, job_id, attempt, state, action, connection_id, sealed, timeout_s, idempotent,"
-                " received_at, boot_id, received_ms, lease_until_ms, start_by_ms, start_by_at, signature)"
-                " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                " received_at, boot_id, received_ms, lease_until_ms, start_by_ms, start_by_at, signature,"
+                " requested_by)"
+                " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
                 (
                     *(
                         job.key,
@@ -61,6 +62,7 @@ class Journal(SpentSignatures, ClockSteps):
                     *(job.idempotent, self._wall(), self._boot, now, lease_until),
                     *(now + int(job.start_within_s * 1000), self._wall() + job.start_within_s),
                     None if job.signature is None else json.dumps(job.signature),
+                    job.requested_by,
                 ),
             )
             if job.refusal is not None:
@@ -128,13 +130,19 @@ class Journal(SpentSignatures, ClockSteps):
     # ---- running jobs (workers) -------------------------------------------------------------------------------------
 
     def start(
-        self, key: str, owner: ProcessIdentity, spending: Spending | None = None, *, policy: str | None = None
+        self,
+        key: str,
+        owner: ProcessIdentity,
+        spending: Spending | None = None,
+        *,
+        policy: str | None = None,
+        signature: str | None = None,
     ) -> JobRow | None:
         """The start fence: `queued → started`, for exactly one caller. None: not yours to run, do nothing.
 
         A job past its start deadline becomes `expired` instead; while the agent is paused here, nothing starts.
         With `spending`, nothing starts either when another row has used that signature. `policy`: what this agent's
-        policy said of the job, for the audit record; None: there is none.
+        policy said of the job, `signature`: what became of its signature, for the audit record; None: nobody looked.
         """
         with self._transaction():
             row = self._startable(key)
@@ -145,7 +153,8 @@ class Journal(SpentSignatures, ClockSteps):
                 " WHERE key = ? AND state = 'queued'",
                 (self._monotonic(), owner.boot_id, owner.pid, owner.start_ticks, key),
             )
-            self._audit("job.started", {**_fields(row), "run": row.deaths + 1, "policy": policy})
+            said = {"run": row.deaths + 1, "policy": policy, "signature": signature}
+            self._audit("job.started", {**_fields(row), **said})
             return self.get(key)
 
     def refuse(
@@ -372,4 +381,4 @@ def _said(*, repeatable: bool) -> dict[str, Any]:
 
 
 def _fields(row: JobRow) -> dict[str, Any]:
-    return job_fields(row.job_id, row.attempt, row.action, row.connection_id)
+    return job_fields(row.job_id, row.attempt, row.action, row.connection_id, row.requested_by)

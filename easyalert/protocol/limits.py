@@ -12,6 +12,8 @@ OUTPUT_REQUEST_MAX_BYTES: Final = 262_144
 OUTPUT_CHUNK_MAX_BYTES: Final = 65_536
 ERROR_MAX_CHARS: Final = 500
 MAX_CONCURRENT_JOBS_MAX: Final = 50
+REQUESTED_BY_MAX_CHARS: Final = 200
+"""Of the name under which a job was asked for."""
 OFFLINE_AFTER_S: Final = 90
 """An agent is offline when its last heartbeat is this old (contract 7.1)."""
 START_WITHIN_DEFAULT_S: Final = 900

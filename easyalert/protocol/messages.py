@@ -105,6 +105,12 @@ class JobEnvelope(Message):
     """The job's own word on whether it may run twice; None: the executor's."""
     signature: Any = None
     """A JobSignature (feature signed), handed on as it came: only the worker judges it."""
+    requested_by: Text | None = None
+    """Who asked for the job, as the control plane has authenticated them: `name (tok_…)`, for people and the record.
+
+    One printable line of at most `REQUESTED_BY_MAX_CHARS`. Sent to agents that negotiated any feature. It is the
+    control plane's word and no signature covers it: who signs a job vouches for it by the key, before anybody sends it.
+    """
 
 
 class AckItem(Message):

@@ -172,3 +172,26 @@ def test_without_extensions_there_is_no_signature():
 def test_a_signature_nobody_could_keep_is_the_jobs_refusal(signature, says):
     job = read(entry(signature=signature), extended=True)
     assert says in job.refusal["error"]
+
+
+JOB = {"jobId": "job_1", "actionType": "script.bash", "connectionId": None, "params": {}, "attempt": 1}
+
+
+def test_who_asked_for_it_is_kept_where_the_control_plane_speaks_of_that():
+    job = {**JOB, "requestedBy": " Ada (tok_1) "}
+    assert read(job, extended=True).requested_by == "Ada (tok_1)"
+    assert read(job, extended=False).requested_by is None, "a plain server's field of that name means something else"
+    assert read({**JOB, "requestedBy": None}, extended=True).requested_by is None
+    assert read(JOB, extended=True).requested_by is None
+    refused = read({**job, "params": 5}, extended=True)
+    assert refused.refusal is not None
+    assert refused.requested_by == "Ada (tok_1)"
+
+
+@pytest.mark.parametrize(
+    "name", ["", "  ", "a\nb", "\x1b[2J", "a\0", "\u202eadA", "\u2028", "\ud800", "a" * 201, 5, ["Ada"], {"name": "Ada"}]
+)
+def test_a_name_that_would_forge_lines_of_the_record_is_refused(name):
+    job = read({**JOB, "requestedBy": name}, extended=True)
+    assert "requestedBy" in job.refusal["error"]
+    assert job.requested_by is None

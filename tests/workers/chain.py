@@ -88,6 +88,7 @@ class Chain:
             lease_s=None,
             start_within_s=fields.pop("start_within_s", 900.0),
             signature=fields.pop("signature", None),
+            requested_by=fields.pop("requested_by", None),
         )
         assert not fields
         with self.home.journal() as journal:

@@ -16,12 +16,15 @@ from easyalert.runtime import this_process
 from tests.workers.chain import Chain
 from workers.gate import Admitted, Gate
 from workers.jobs import JobRunner
+from workers.sdk import success
 from workers.toolbox import pack
 
 OWNER = Ed25519PrivateKey.generate()
 PUBLIC = base64.b64encode(OWNER.public_key().public_bytes_raw()).decode()
 REQUIRE = {"job_signatures": "require", "job_signature_keys": PUBLIC, "job_signature_audience": "agt_1,pool:default"}
 HELLO = {"script": "echo hello"}
+KINDS = ("job.started", "job.refused", "job.ended")
+ID_ONE, ID_TWO = "job_01JV0000000000000000000001", "job_01JV0000000000000000000002"
 
 
 class Bench:
@@ -128,6 +131,35 @@ def test_a_missing_signature_is_recorded_as_the_reason(bench_of):
     assert [entry["policy"] for entry in recorded(bench, "job.refused")] == ["signature: the job is not signed"]
 
 
+def test_for_whom_it_ran_is_recorded_or_that_nobody_said(bench):
+    unknown = "unknown (not said by the control plane)"
+    ada, nobody = (bench.run(requested_by=by).key for by in ("Ada (tok_1)", None))
+    bench.policy("")
+    refusal = bench.run(requested_by="Eve (tok_2)").key
+    said = {(kind, e["jobId"]): e["requestedBy"] for kind in KINDS for e in recorded(bench, kind)}
+    assert said == {
+        **{("job.started", ada): "Ada (tok_1)", ("job.ended", ada): "Ada (tok_1)"},
+        **{("job.started", nobody): unknown, ("job.ended", nobody): unknown},
+        **{("job.refused", refusal): "Eve (tok_2)", ("job.ended", refusal): "Eve (tok_2)"},
+    }
+
+
+def test_what_ran_with_which_signature_or_without_one_is_recorded(bench_of):
+    bench = bench_of(**{**REQUIRE, "job_signatures": "warn"})
+    bench.run()
+    bench.run(job_id=ID_ONE, signature=signed(ID_ONE))
+    bench.run(params={"script": "echo other"}, job_id=ID_TWO, signature=signed(ID_TWO))
+    bench.run(signature={"value": "x" * 5000})
+    said = [entry["signature"] for entry in recorded(bench, "job.started")]
+    key = signed(ID_ONE)["keyId"]
+    assert said[:2] == ["not trusted: the job is not signed", f"trusted: key {key}"]
+    assert said[2].startswith("not trusted: the signature is not one of this job")
+    assert said[3].startswith("not trusted: the job's signature is malformed")
+    off = bench_of()
+    off.run()
+    assert [entry["signature"] for entry in recorded(off, "job.started")] == [None]
+
+
 def test_what_could_not_be_judged_is_recorded_without_its_words(bench, monkeypatch):
     bench.policy(allow(["*"]))
     monkeypatch.setattr("workers.gate.decide", lambda *_: 1 / 0)
@@ -196,6 +228,28 @@ def test_the_address_in_the_vault_counts(bench):
     assert isinstance(admitted, Admitted)
     assert admitted.params == {"url": "/x"}
     assert "url" not in repr(admitted)
+
+
+def test_the_entry_that_was_judged_is_the_one_the_job_gets(bench, monkeypatch):
+    bench.tools.vault.put("shop", {"baseUrl": "http://127.0.0.1:9/", "token": "t0ken-t0ken"})
+    bench.policy(allow(["http.request"], 'targets = ["http://127.0.0.1:9/"]\n'))
+    given = []
+
+    def work(_loop, _executor, ctx, _name):
+        given.append(ctx.read_credential("shop"))
+        given.append(ctx.read_credential("other"))
+        return success({})
+
+    start = bench.journal.start
+
+    def delivered_meanwhile(*arguments, **named):
+        bench.tools.vault.put("shop", {"baseUrl": "http://elsewhere.test/"})
+        return start(*arguments, **named)
+
+    monkeypatch.setattr("workers.jobs.run_action", work)
+    monkeypatch.setattr(bench.journal, "start", delivered_meanwhile)
+    bench.run("http.request", {"url": "/x"}, connection_id="shop")
+    assert given == [{"baseUrl": "http://127.0.0.1:9/", "token": "t0ken-t0ken"}, None]
 
 
 def test_a_vault_that_cannot_be_read_lets_nothing_through_by_its_target(bench):

@@ -1,12 +1,15 @@
 import threading
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from controlplane.models.at_rest import AtRest
 from controlplane.models.tables import Attempt, Job
-from controlplane.services import agents, claims
+from controlplane.services import agents, claims, tokens
 from controlplane.services.lifecycle import LEASE_S
 from easyalert.protocol.messages import JobEnvelope
+from easyalert.sealing import PrivateKey
+from poller.intake import read_job
 
 
 def test_an_extended_agent_gets_attempt_and_lease(world):
@@ -22,8 +25,30 @@ def test_an_extended_agent_gets_attempt_and_lease(world):
         "leaseSeconds": LEASE_S,
         "startWithinSeconds": 900.0,
         "idempotent": True,
+        "requestedBy": "tok_test",
     }
     assert JobEnvelope.model_validate(wire).wire() == wire
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Ada's laptop", "Ada's laptop ({id})"),
+        ("two\nlines \x1b[2J\u202e", "two?lines ?[2J? ({id})"),
+        ("é" * 128, "é" * 128 + " ({id})"),
+        ("n" * 300, "…" + "n" * 166 + " ({id})"),
+    ],
+)
+def test_an_extended_agent_is_told_whose_token_the_job_came_with(world, name, said):
+    agent = world.agent()
+    token = world.write(lambda s, now: tokens.create_token(s, now, name=name, scope=tokens.Scope.OPERATOR)[0].id)
+    world.submit(created_by=token, params={"requestedBy": "somebody else"})
+    (wire,) = world.poll(agent)
+    assert wire["requestedBy"] == said.format(id=token)
+    key = PrivateKey(X25519PrivateKey.generate()).public
+    assert read_job(wire, key=key, extended=True, ack=True).requested_by == wire["requestedBy"]
+    world.clock.sleep(1.5)
+    assert world.poll(agent)[0]["requestedBy"] == wire["requestedBy"], "the same offer again"
 
 
 def test_a_base_agent_gets_the_four_base_fields_only(world):
