@@ -119,7 +119,7 @@ def _audit_parser(commands: Any) -> None:
         "audit",
         help="show the record of what ran here for whom; audit verify: is it what was written?",
         usage="easyalert-agent audit [--since TIME] [--limit N] [--json]\n"
-        "       easyalert-agent audit verify [--anchor SEQ:HASH] [--json]",
+        "       easyalert-agent audit verify [--anchor SEQ:HASH] [--witness FILE|URL [--token-file FILE]] [--json]",
     )
     audit.add_argument("verify", nargs="?", choices=["verify"], help="check every line; names the first broken one")
     audit.add_argument("--since", metavar="TIME", help="only from then on: 90s, 30m, 2h, 1d ago, or an ISO time")
@@ -127,6 +127,12 @@ def _audit_parser(commands: Any) -> None:
     audit.add_argument(
         "--anchor", metavar="SEQ:HASH", help="verify: an entry witnessed elsewhere, as by the control plane"
     )
+    audit.add_argument(
+        "--witness",
+        metavar="FILE|URL",
+        help="verify: what the control plane has seen over time, GET /api/v1/agents/ID/audit-heads; - for standard input",
+    )
+    audit.add_argument("--token-file", metavar="FILE", help="verify: an operator's token, for a --witness that is a URL")
     audit.add_argument("--json", action="store_true", help="print one JSON value")
 
 

@@ -6,11 +6,13 @@ import argparse
 import json
 import time
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final
 
 from cli.looking import settings_to_look
 from cli.pause import span_of
 from cli.terminal import coloured, plain
+from cli.witness import Witnessed, read_witness
 from easyalert.audit import Head, Verdict, verify
 from easyalert.audit.moving import HEAD_NOTE
 from easyalert.audit.record import moment
@@ -76,21 +78,77 @@ def _since(text: str, now: float) -> float:
 
 
 def _verify(settings: AgentSettings, options: argparse.Namespace) -> int:
-    anchors = [anchor for anchor in (_own_anchor(settings), _given(options.anchor)) if anchor is not None]
-    verdict = verify(settings.audit_dir, anchors)
+    witness = _witness(settings, options)
+    own = [anchor for anchor in (_own_anchor(settings), _given(options.anchor)) if anchor is not None]
+    verdict = verify(settings.audit_dir, [*own, *(witness.heads if witness else ())])
+    warned = witness is not None and witness.warning is not None
+    code = EXIT_OK if verdict.broken is None and not warned else EXIT_DEGRADED
     if options.json:
-        print(json.dumps(_report(verdict)))
-    elif verdict.broken is not None:
+        print(json.dumps({**_report(verdict), **({} if witness is None else {"witness": _of(witness, verdict)})}))
+        return code
+    if verdict.broken is not None:
         print(f"{coloured('broken', 'bad')}: {plain(verdict.broken)}")
         print(f"  {verdict.entries} entries before it are whole; compare with what the control plane has witnessed")
     else:
         end = "" if verdict.last is None else f"; it ends with {verdict.last.seq}:{verdict.last.hash}"
         print(f"{coloured('whole', 'good')}: {verdict.entries} entries{end}")
-    if verdict.torn_bytes and not options.json:
+    if verdict.torn_bytes:
         print(
             f"the last line is not whole ({verdict.torn_bytes} bytes): cut off by a kill or a power cut, or under way"
         )
-    return EXIT_OK if verdict.broken is None else EXIT_DEGRADED
+    if witness is not None:
+        print("\n".join(_witnessed(witness, verdict)))
+    return code
+
+
+def _witness(settings: AgentSettings, options: argparse.Namespace) -> Witnessed | None:
+    """Raises ConfigurationError, also for another agent's list, and AuditError."""
+    if options.witness is None:
+        if options.token_file is not None:
+            raise ConfigurationError("--token-file is for a --witness that is a URL")
+        return None
+    witness = read_witness(options.witness, None if options.token_file is None else Path(options.token_file))
+    if settings.journal_path.exists():
+        with Journal(settings.journal_path) as journal:
+            note = journal.note("registration")
+        mine = note.get("agentId") if isinstance(note, dict) else None
+        if mine not in {None, witness.agent_id}:
+            raise ConfigurationError(
+                f"--witness is about agent {plain(witness.agent_id)}, and this one is {plain(mine)}"
+            )
+    return witness
+
+
+def _checked(witness: Witnessed, verdict: Verdict) -> int:
+    """How many of the heads are of entries that the record holds and that were looked at."""
+    if verdict.first is None or verdict.last is None:
+        return 0
+    return sum(verdict.first <= head.seq <= verdict.last.seq for head in witness.heads)
+
+
+def _of(witness: Witnessed, verdict: Verdict) -> dict[str, Any]:
+    return {
+        "agentId": witness.agent_id,
+        "heads": len(witness.heads),
+        "checked": _checked(witness, verdict),
+        "lastSeenAt": witness.last_seen,
+        "earlierRecords": witness.earlier,
+        "warning": witness.warning,
+    }
+
+
+def _witnessed(witness: Witnessed, verdict: Verdict) -> list[str]:
+    if not witness.heads:
+        return ["witnessed: nothing; the control plane has not seen any entry of this record"]
+    lines = [
+        f"witnessed: {len(witness.heads)} entries, up to {max(head.seq for head in witness.heads)},"
+        f" the last seen {plain(witness.last_seen or '')}; {_checked(witness, verdict)} of them were compared"
+    ]
+    if witness.earlier:
+        lines.append(f"note: {witness.earlier} earlier record(s) of this agent were witnessed, which this one replaced")
+    if witness.warning is not None:
+        lines.append(f"{coloured('warning', 'bad')} of the control plane: {plain(witness.warning)}")
+    return lines
 
 
 def _report(verdict: Verdict) -> dict[str, Any]:

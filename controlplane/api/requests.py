@@ -57,6 +57,12 @@ class RegenerateKey(Body):
     overlap_seconds: int = Field(default=0, ge=0, le=7 * 86_400)
 
 
+class AcceptRecord(Body):
+    """`POST /agents/{id}/accept-record`."""
+
+    note: Prose | None = None
+
+
 class BlockAgent(Body):
     """`POST /agents/{id}/disable` and `/drain`."""
 

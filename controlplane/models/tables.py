@@ -100,6 +100,8 @@ class Agent(Base):
     """Other agents that came with the key since then: instance → `{"host", "firstAt", "lastAt"}`."""
     repeatable: Mapped[list[str] | None] = mapped_column(JsonText, default=None)
     """Actions that its executors declare as harmless to repeat, whatever their parameters."""
+    audit_warning: Mapped[dict[str, Any] | None] = mapped_column(JsonText, default=None)
+    """What is wrong with its own record, `{"kind", "sentence", "at"}`, until an operator has accepted it."""
 
 
 class AgentKey(Base):
@@ -313,3 +315,28 @@ class Audit(Base):
     target: Mapped[str] = mapped_column(String(64), index=True)
     """Id of the job or agent."""
     detail: Mapped[dict[str, Any]] = mapped_column(JsonText)
+
+
+class AuditHead(Base):
+    """Where an agent's own record ended at some time, as it said. Thinned with age."""
+
+    __tablename__ = "audit_heads"
+    __table_args__ = (
+        Index("ix_audit_heads_agent_id_id", "agent_id", "id"),
+        Index("ix_audit_heads_agent_seq", "agent_id", "seq"),
+        Index("ix_audit_heads_seen_at", "seen_at"),
+    )
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    agent_id: Mapped[str] = mapped_column(String(40))
+    chain: Mapped[int] = mapped_column(Integer)
+    """Counts the agent's records: another state directory, or one that an operator has accepted as it is."""
+    seq: Mapped[int] = mapped_column(BigInteger)
+    hash: Mapped[str] = mapped_column(String(64))
+    seen_at: Mapped[float] = mapped_column(Time)
+    hour: Mapped[int] = mapped_column(Integer)
+    """Of `seen_at`, since the epoch."""
+    state: Mapped[str | None] = mapped_column(String(64), default=None)
+    """Name of the agent's state directory (feature instance); None where it was not said."""
+    verdict: Mapped[str] = mapped_column(String(16))
+    """`grows`, `cut`, `rewritten` or `begun_anew`: against what had been seen before."""

@@ -7,7 +7,7 @@ from typing import Any, Final
 from sqlalchemy.orm import Session
 
 from controlplane.models.tables import Agent, Attempt, Job, Notification
-from controlplane.services import claims, fleet, instances, lifecycle
+from controlplane.services import audit_heads, claims, fleet, instances, lifecycle
 from controlplane.services.changes import changes_of
 from controlplane.services.errors import UnauthorizedError
 from controlplane.services.ids import new_id
@@ -54,12 +54,15 @@ def heartbeat(session: Session, now: float, agent_id: str, beat: HeartbeatReques
     """
     agent = _agent(session, agent_id)
     was_away = agent.said_offline or fleet.standing(agent, fleet.Figures(), now).status == "offline"
+    late = _came_late(agent, beat)
     resumes = beat.paused is None and (agent.heartbeat or {}).get("paused") is not None
     agent.last_heartbeat_at = now
     agent.said_offline = beat.status == "offline"
     agent.heartbeat = figures
     if beat.max_concurrent_jobs is not None:
         agent.max_concurrent_jobs = _capacity(beat.max_concurrent_jobs)
+    if beat.audit is not None and not late:
+        audit_heads.witness(session, now, agent, beat.audit)
     still_runs(session, now, agent_id, beat)
     if agent.said_offline:
         for job, attempt in claims.unacknowledged(session, [agent_id]):
@@ -100,6 +103,14 @@ def _renew(session: Session, now: float, agent_id: str, item: AckItem) -> None:
     attempt.accepted_at = attempt.accepted_at or now
     attempt.running_at = attempt.running_at or now
     attempt.renewed_at = now
+
+
+def _came_late(agent: Agent, beat: HeartbeatRequest) -> bool:
+    """Whether a later heartbeat of the same run has been taken already: this one was held up on its way."""
+    if agent.registered_at is not None and agent.registered_at == agent.last_heartbeat_at:
+        return False  # the first one since it has registered
+    uptime = (agent.heartbeat or {}).get("uptimeSeconds")
+    return isinstance(uptime, int) and beat.uptime_seconds < uptime
 
 
 def _agent(session: Session, agent_id: str) -> Agent:

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from controlplane.clock import rfc3339
 from controlplane.models.tables import Agent, AgentKey, Attempt, Job
-from controlplane.services import fleet, instances, keys, lifecycle, retries
+from controlplane.services import audit_heads, fleet, instances, keys, lifecycle, retries
 from controlplane.services.changes import changes_of
 from controlplane.services.errors import ConflictError, NotFoundError
 from controlplane.services.ids import new_id
@@ -137,6 +137,7 @@ def remove(session: Session, now: float, agent_id: str) -> dict[str, int]:
             lifecycle.finish(session, job, None, "error", now, reason)
             counts["failed"] += 1
     session.execute(delete(AgentKey).where(AgentKey.agent_id == agent_id))
+    audit_heads.forget(session, agent_id)
     session.delete(agent)
     return counts
 
@@ -179,6 +180,7 @@ def view(agent: Agent, figures: fleet.Figures, now: float) -> dict[str, Any]:
         "systemMetrics": beat.get("systemMetrics"),
         "components": beat.get("components"),
         "auditHead": beat.get("audit"),
+        "auditWarning": audit_heads.warning(agent),
         "workers": beat.get("workers"),
         "reported": {
             name: beat.get(name)

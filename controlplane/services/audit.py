@@ -17,6 +17,8 @@ from easyalert.protocol.limits import REQUESTED_BY_MAX_CHARS
 
 KEY_REFUSED: Final = "agent.key_refused"
 KEY_TAKEN_OVER: Final = "agent.key_taken_over"
+RECORD_ACCEPTED: Final = "agent.record_accepted"
+"""`agent.record_cut`, `agent.record_rewritten`, `agent.record_begun_anew`: `audit_heads`."""
 JOB_CANCEL: Final = "job.cancel"
 JOB_SETTLE: Final = "job.settle"
 JOB_LATE_RESULT: Final = "job.late_result"

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from controlplane.clock import rfc3339
 from controlplane.models.tables import Agent, Attempt, Job
-from controlplane.services import health
+from controlplane.services import audit_heads, health
 from controlplane.services.dispatch import Candidate
 from controlplane.services.lifecycle import COUNTED, HELD
 
@@ -139,4 +139,5 @@ def pool_candidates(
 
 def _reports_errors(agent: Agent) -> bool:
     components = (agent.heartbeat or {}).get("components") or {}
-    return any(state != "ok" for state in components.values())
+    warned = (agent.audit_warning or {}).get("kind") in audit_heads.TAMPERING
+    return warned or any(state != "ok" for state in components.values())

@@ -10,7 +10,7 @@ from sqlalchemy import and_, delete, or_, select
 from sqlalchemy.orm import Session, defer
 
 from controlplane.models.tables import Agent, AgentKey, Attempt, Job, Notification, Pool
-from controlplane.services import lifecycle, reports, retries
+from controlplane.services import audit_heads, lifecycle, reports, retries
 from controlplane.services.changes import changes_of
 from controlplane.services.pools import DEFAULT_LOST_AFTER_S
 from easyalert.protocol.limits import OFFLINE_AFTER_S
@@ -56,9 +56,13 @@ def sweep(session: Session, now: float, up_since: float) -> int:
 
 
 def housekeeping(session: Session, now: float) -> None:
-    """Delete what nobody needs any more: keys whose overlap is over, old notifications. Once an hour is enough."""
+    """Delete what nobody needs any more: keys whose overlap is over, old notifications, most of what was witnessed.
+
+    Once an hour is enough.
+    """
     session.execute(delete(AgentKey).where(AgentKey.expires_at <= now))
     session.execute(delete(Notification).where(Notification.created_at < now - NOTIFICATIONS_KEPT_S))
+    audit_heads.thin(session, now)
 
 
 def unblocks(session: Session, since: float, now: float) -> bool:

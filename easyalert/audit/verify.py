@@ -38,7 +38,7 @@ def verify(folder: Path, anchors: Sequence[Head] = ()) -> Verdict:
 
     Raises AuditError when the files cannot be read.
     """
-    checking = _Checking({anchor.seq: anchor.hash for anchor in anchors})
+    checking = _Checking(anchors)
     torn = 0
     broken: str | None = None
     for line in lines(folder):
@@ -75,8 +75,10 @@ def entries(folder: Path) -> Iterable[dict[str, Any]]:
 
 
 class _Checking:
-    def __init__(self, anchors: dict[int, str]) -> None:
-        self._anchors = anchors
+    def __init__(self, anchors: Sequence[Head]) -> None:
+        self._anchors: dict[int, set[str]] = {}
+        for anchor in anchors:
+            self._anchors.setdefault(anchor.seq, set()).add(anchor.hash)
         self.count = 0
         self.first: int | None = None
         self._first_prev = NO_HASH
@@ -91,7 +93,7 @@ class _Checking:
             return f"{where}: its content is not what its hash says; it was changed, or is damaged"
         if (wrong := self._follows(document)) is not None:
             return f"{where} (entry {document['seq']}): {wrong}"
-        if self._anchors.get(document["seq"], document["hash"]) != document["hash"]:
+        if not self._witnessed(document["seq"], document["hash"]):
             return f"{where} (entry {document['seq']}): it is not the entry that was witnessed; it was written anew"
         if self.first is None:
             self.first, self._first_prev = document["seq"], document["prev"]
@@ -100,6 +102,10 @@ class _Checking:
         self.count += 1
         self.last = head_of(document)
         return None
+
+    def _witnessed(self, seq: int, digest: str) -> bool:
+        """Nobody has seen another entry of that number."""
+        return self._anchors.get(seq, {digest}) <= {digest}
 
     def _follows(self, document: dict[str, Any]) -> str | None:
         if self.last is None:
@@ -117,6 +123,8 @@ class _Checking:
         """What is wrong with the whole: its beginning or its end is missing."""
         if self.first is not None and self.first > 1 and self._pruned != (self.first - 1, self._first_prev):
             return f"entries 1 to {self.first - 1} are missing, and no entry says that they were removed for their age"
+        if self.first is not None and not self._witnessed(self.first - 1, self._first_prev):
+            return f"entry {self.first} does not follow the entry {self.first - 1} that was witnessed; it was written anew"
         if self.first == 1 and self._first_prev != NO_HASH:
             return "entry 1 says that another one was before it"
         last = 0 if self.last is None else self.last.seq
