@@ -130,9 +130,11 @@ def _audit_parser(commands: Any) -> None:
     audit.add_argument(
         "--witness",
         metavar="FILE|URL",
-        help="verify: what the control plane has seen over time, GET /api/v1/agents/ID/audit-heads; - for standard input",
+        help="verify: what the control plane has seen, GET /api/v1/agents/ID/audit-heads; - for standard input",
     )
-    audit.add_argument("--token-file", metavar="FILE", help="verify: an operator's token, for a --witness that is a URL")
+    audit.add_argument(
+        "--token-file", metavar="FILE", help="verify: an operator's token, for a --witness that is a URL"
+    )
     audit.add_argument("--json", action="store_true", help="print one JSON value")
 
 

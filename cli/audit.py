@@ -59,9 +59,15 @@ def _waiting(settings: AgentSettings) -> list[dict[str, Any]]:
 
 
 def _line(entry: dict[str, Any]) -> str:
-    facts = [f"{name}={plain(entry[name])}" for name in sorted(entry) if name not in _CHAIN and entry[name] is not None]
+    facts = [f"{name}={_fact(entry[name])}" for name in sorted(entry) if name not in _CHAIN and entry[name] is not None]
     number = "waiting" if entry["seq"] is None else str(entry["seq"])
     return f"{number:>7}  {entry['at']}  {plain(entry['kind']):<18} {' '.join(facts)}".rstrip()
+
+
+def _fact(value: Any) -> str:
+    """In quotes where it could pass for further facts: names and ids are others' words."""
+    text = plain(value)
+    return json.dumps(text, ensure_ascii=False) if set(text) & set(' ="') else text
 
 
 def _since(text: str, now: float) -> float:
@@ -140,10 +146,9 @@ def _of(witness: Witnessed, verdict: Verdict) -> dict[str, Any]:
 def _witnessed(witness: Witnessed, verdict: Verdict) -> list[str]:
     if not witness.heads:
         return ["witnessed: nothing; the control plane has not seen any entry of this record"]
-    lines = [
-        f"witnessed: {len(witness.heads)} entries, up to {max(head.seq for head in witness.heads)},"
-        f" the last seen {plain(witness.last_seen or '')}; {_checked(witness, verdict)} of them were compared"
-    ]
+    to = max(head.seq for head in witness.heads)
+    seen = f"witnessed: {len(witness.heads)} entries, up to {to}, the last seen {plain(witness.last_seen or '')}"
+    lines = [f"{seen}; {_checked(witness, verdict)} of them were compared"]
     if witness.earlier:
         lines.append(f"note: {witness.earlier} earlier record(s) of this agent were witnessed, which this one replaced")
     if witness.warning is not None:

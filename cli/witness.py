@@ -1,4 +1,4 @@
-"""What the control plane has witnessed of this agent's record: `GET /api/v1/agents/ID/audit-heads`, downloaded or asked.
+"""What the control plane has witnessed of this agent's record (`GET /api/v1/agents/ID/audit-heads`): a file or a URL.
 
 The list is asked for with an operator's token, which comes from a file and never from an argument, and which goes
 over https or to this machine only.

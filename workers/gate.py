@@ -39,6 +39,9 @@ _SENTENCE_MAX: Final = 300
 _Signed = tuple[dict[str, Any], Spending | None, str | None]
 """Parameters that run, the use of their signature, and what the record says of it."""
 
+Judged = Mapping[str, dict[str, Any] | None]
+"""A connection's id and its entry in the vault; None: there is no entry."""
+
 
 @dataclass(frozen=True)
 class Admitted:
@@ -52,7 +55,7 @@ class Admitted:
     """What the policy said, for the audit record; None: there is none."""
     signature: str | None = None
     """What became of its signature, for the audit record: `key …`, or why none is trusted; None: nobody looked."""
-    credential: Mapping[str, Any] | None = None
+    credential: Judged | None = None
     """The vault's entry that the policy has judged, under its connection's id: the job gets this one and no other."""
 
     def __repr__(self) -> str:
@@ -128,9 +131,7 @@ class Gate:
 
     # ---- policy -----------------------------------------------------------------------------------------------------
 
-    def _decided(
-        self, policy: Policy, row: JobRow, params: dict[str, Any], credential: Mapping[str, Any] | None
-    ) -> Decision:
+    def _decided(self, policy: Policy, row: JobRow, params: dict[str, Any], credential: Judged | None) -> Decision:
         """Raises PolicyRefused; in a dry run the decision speaks for itself."""
         entry = None if credential is None else credential[row.connection_id or ""]
         asked = asked_of(row.action, row.connection_id, params, entry)
@@ -139,7 +140,7 @@ class Gate:
             raise PolicyRefused(decision.sentence)
         return decision
 
-    def _credential(self, policy: Policy, row: JobRow) -> dict[str, Any] | None:
+    def _credential(self, policy: Policy, row: JobRow) -> Judged | None:
         """`{connection id: its entry, None for none}` when the policy looks at it; else None."""
         if not policy.looks_at_targets or not row.connection_id:
             return None

@@ -23,7 +23,7 @@ from easyalert.redact import Redactor
 from easyalert.runtime import ProcessIdentity
 from easyalert.spool import JobOfSpool
 from workers import confinement, trees
-from workers.gate import Admitted, Gate, Refused
+from workers.gate import Admitted, Gate, Judged, Refused
 from workers.live import LiveOutput
 from workers.registry import split_action
 from workers.sdk import Context, ExecutorResult, envelope
@@ -135,7 +135,8 @@ class JobRunner:
         return None if row is None or row.state in waiting else Ended.of(row)
 
     def _context(self, row: JobRow, began: float, admitted: Admitted) -> Context:
-        settings, judged = self._tools.settings, admitted.credential or {}
+        settings = self._tools.settings
+        judged: Judged = admitted.credential or {}
 
         def read_credential(connection_id: str) -> dict[str, Any] | None:
             # what the policy has judged is what runs, whatever was delivered meanwhile

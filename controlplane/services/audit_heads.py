@@ -65,7 +65,7 @@ def witness(session: Session, now: float, agent: Agent, said: Said) -> None:
 
 
 def accept(session: Session, now: float, agent: Agent, *, by: str, note: str | None) -> None:
-    """A person has looked: the record as it is counts from here. `by` is the id of their token. Raises ConflictError."""
+    """A person has looked: the record as it is counts from here. `by`: id of their token. Raises ConflictError."""
     warning = agent.audit_warning
     if warning is None:
         raise ConflictError(

@@ -14,6 +14,8 @@ NO_HASH: Final = "0" * 64
 LINE_MAX_BYTES: Final = 16_384
 """No line is longer: so the last one is found without reading a file."""
 _TEXT_MAX_CHARS: Final = 300
+_TEXT_MIN_CHARS: Final = 40
+"""Of every text in a line that would be too long otherwise."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +63,15 @@ class Head:
 
 def line_of(entry: Entry, before: Head | None) -> tuple[bytes, Head]:
     """The entry as the next line after `before`, with its newline, and the new head."""
+    line, head = _line_of(entry, before, _TEXT_MAX_CHARS)
+    # a character outside ASCII takes up to twelve bytes, and there may be many fields
+    return (line, head) if len(line) <= LINE_MAX_BYTES else _line_of(entry, before, _TEXT_MIN_CHARS)
+
+
+def _line_of(entry: Entry, before: Head | None, text_max: int) -> tuple[bytes, Head]:
     mark = entry.mark or (before.mark if before else None)
     document = {
-        **{name: _short(value) for name, value in entry.fields.items()},
+        **{name: _short(value, text_max) for name, value in entry.fields.items()},
         "seq": before.seq + 1 if before else 1,
         "at": moment(entry.at),
         "kind": entry.kind,
@@ -108,11 +116,11 @@ def _json(document: Mapping[str, Any]) -> bytes:
     return json.dumps(document, sort_keys=True, separators=(",", ":")).encode("ascii")
 
 
-def _short(value: Any) -> Any:
+def _short(value: Any, most: int) -> Any:
     # ids and names come from outside: none of them may make a line too long
     if isinstance(value, str):
-        return value[:_TEXT_MAX_CHARS]
+        return value[:most]
     if value is None or isinstance(value, bool | int | float):
         return value
     text = json.dumps(value)
-    return value if len(text) <= _TEXT_MAX_CHARS else text[:_TEXT_MAX_CHARS]
+    return value if len(text) <= most else text[:most]

@@ -124,7 +124,9 @@ class _Checking:
         if self.first is not None and self.first > 1 and self._pruned != (self.first - 1, self._first_prev):
             return f"entries 1 to {self.first - 1} are missing, and no entry says that they were removed for their age"
         if self.first is not None and not self._witnessed(self.first - 1, self._first_prev):
-            return f"entry {self.first} does not follow the entry {self.first - 1} that was witnessed; it was written anew"
+            return (
+                f"entry {self.first} does not follow the entry {self.first - 1} that was witnessed; it was written anew"
+            )
         if self.first == 1 and self._first_prev != NO_HASH:
             return "entry 1 says that another one was before it"
         last = 0 if self.last is None else self.last.seq

@@ -54,6 +54,15 @@ def test_entries_are_shown_one_a_line_without_what_a_terminal_would_obey(filled,
     assert "hash" not in lines[1]
 
 
+def test_no_name_passes_for_further_facts(folder, capsys):
+    AuditLog(folder).append(
+        [Entry(time.time(), "job.started", {"jobId": 'x requestedBy="Ada"', "requestedBy": "Eve (tok_1)"})]
+    )
+    assert main(["audit"]) == 0
+    line = capsys.readouterr().out
+    assert 'jobId="x requestedBy=\\"Ada\\"" requestedBy="Eve (tok_1)"' in line
+
+
 def test_since_and_limit(filled, capsys):
     assert [entry["seq"] for entry in shown(capsys)] == [1, 2, 3]
     assert [entry["seq"] for entry in shown(capsys, "--since", "90m")] == [2, 3]

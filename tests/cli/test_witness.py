@@ -100,7 +100,7 @@ def test_a_cut_end_and_a_record_that_is_gone_are_found(bench, capsys):
 
 
 def test_a_record_that_was_pruned_has_to_follow_what_was_witnessed(tmp_path):
-    from easyalert.audit import Head, verify  # noqa: PLC0415 - only here
+    from easyalert.audit import Head, verify
 
     log = AuditLog(tmp_path / "audit", segment_bytes=600, segments_kept=2)
     heads = [log.append([Entry(1_700_000_000.0, "job.started", {"n": n})]) for n in range(20)]

@@ -189,7 +189,8 @@ def test_who_asked_for_it_is_kept_where_the_control_plane_speaks_of_that():
 
 
 @pytest.mark.parametrize(
-    "name", ["", "  ", "a\nb", "\x1b[2J", "a\0", "\u202eadA", "\u2028", "\ud800", "a" * 201, 5, ["Ada"], {"name": "Ada"}]
+    "name",
+    ["", "  ", "a\nb", "\x1b[2J", "a\0", "\u202eadA", "\u2028", "\ud800", "a" * 201, 5, ["Ada"], {"name": "Ada"}],
 )
 def test_a_name_that_would_forge_lines_of_the_record_is_refused(name):
     job = read({**JOB, "requestedBy": name}, extended=True)

@@ -138,9 +138,12 @@ def test_for_whom_it_ran_is_recorded_or_that_nobody_said(bench):
     refusal = bench.run(requested_by="Eve (tok_2)").key
     said = {(kind, e["jobId"]): e["requestedBy"] for kind in KINDS for e in recorded(bench, kind)}
     assert said == {
-        **{("job.started", ada): "Ada (tok_1)", ("job.ended", ada): "Ada (tok_1)"},
-        **{("job.started", nobody): unknown, ("job.ended", nobody): unknown},
-        **{("job.refused", refusal): "Eve (tok_2)", ("job.ended", refusal): "Eve (tok_2)"},
+        ("job.started", ada): "Ada (tok_1)",
+        ("job.ended", ada): "Ada (tok_1)",
+        ("job.started", nobody): unknown,
+        ("job.ended", nobody): unknown,
+        ("job.refused", refusal): "Eve (tok_2)",
+        ("job.ended", refusal): "Eve (tok_2)",
     }
 
 

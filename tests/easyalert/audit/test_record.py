@@ -20,6 +20,15 @@ def test_nothing_that_comes_from_outside_makes_a_line_too_long_or_breaks_one(fol
     assert verify(folder).broken is None
 
 
+def test_many_long_texts_of_wide_characters_are_cut_shorter(folder, log):
+    names = ("jobId", "action", "connectionId", "requestedBy", "policy", "signature")
+    log.append([Entry(0, "job.started", dict.fromkeys(names, "💡" * 300))])
+    (line, _) = the_file(folder).read_bytes().split(b"\n")
+    assert len(line) < LINE_MAX_BYTES
+    assert parse_line(line)["requestedBy"] == "💡" * 40
+    assert verify(folder).broken is None
+
+
 def test_fields_cannot_pass_for_the_chains_own(folder, log):
     log.append([Entry(0, "job.ended", {"seq": 99, "kind": "other", "prev": "x", "hash": "x", "mark": "x"})])
     assert verify(folder).broken is None

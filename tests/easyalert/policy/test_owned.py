@@ -148,10 +148,10 @@ def test_a_link_to_nothing_is_a_problem_and_not_the_absence_of_a_policy(file, ow
 def test_what_stands_in_its_place_costs_no_descriptor(file, owned):
     file.unlink()
     file.mkdir()
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(20):
         problem(owned)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_a_time_of_change_set_ahead_does_not_make_it_settled(file, owned, monkeypatch):
