@@ -39,6 +39,7 @@ def _check(options: argparse.Namespace) -> int:
     job = read_job(options.job)
     connection = job.get("connectionId")
     entry, notes = _entry(policy, connection)
+    notes += _not_to_be_relied_on(file)
     asked = asked_of(job["actionType"], connection, job["params"], entry)
     at = _moment(options.at)
     decision = decide(policy, asked, at)
@@ -64,6 +65,17 @@ def _entry(policy: Policy, connection: str | None) -> tuple[dict[str, Any] | Non
         return Vault(settings.vault_path, VaultKey(settings.agent_api_key.get_secret_value())).get(connection), []
     except (EntryNotFound, InvalidConnectionId):
         return None, [f"the vault has no entry for connection '{plain(connection)}'"]
+
+
+def _not_to_be_relied_on(file: Path) -> list[str]:
+    """That the agent would refuse everything with this file, where its rules say otherwise."""
+    try:
+        Owned(file, read_policy, required=True, account=_account(settings_to_look())).current()
+    except PolicyUnusable as error:
+        return [f"with the file as it lies here, an agent refuses every job: {error}"]
+    except ConfigurationError:
+        pass  # whose agent it would be is not known here
+    return []
 
 
 def _moment(text: str | None) -> datetime:

@@ -44,6 +44,15 @@ def check(files, capsys, job, *more):
     return code, capsys.readouterr()
 
 
+def test_a_file_that_an_agent_would_not_rely_on_is_said(files, capsys):
+    (files / "policy.toml").chmod(0o666)
+    code, said = check(files, capsys, {"actionType": "script.bash"}, "--json")
+    assert code == 5
+    (note,) = json.loads(said.out)["notes"]
+    assert note.startswith("with the file as it lies here, an agent refuses every job: ")
+    assert "can be written by others" in note
+
+
 def test_people_are_told_rule_by_rule(files, capsys):
     job = {
         "actionType": "http.request",

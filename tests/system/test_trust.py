@@ -163,6 +163,22 @@ def test_decisions_are_in_the_agents_record(stack, key):
     assert entries()["job.refused", unsigned["id"]]["policy"] == "signature: the job is not signed"
     assert ("job.started", unsigned["id"]) not in entries()
     assert on_agent(stack, "audit", "verify").returncode == 0
+    for job, kind in ((ran, "job.started"), (ran, "job.ended"), (unsigned, "job.refused")):
+        by = entries()[kind, job["id"]]["requestedBy"]
+        assert by == f"tests ({job['createdBy']})", "the token that the control plane has let in"
+    assert entries()["job.started", ran["id"]]["signature"].startswith("trusted: key ")
+
+
+def test_the_record_is_held_against_what_the_control_plane_has_seen(stack, key, tmp_path):
+    plane = stack.control_plane
+    send(plane, signed(key, "true"))
+    url = f"{plane.url}/api/v1/agents/{stack.agent_id}/audit-heads"
+    token = tmp_path / "token"
+    token.write_text(plane.api.headers["Authorization"].removeprefix("Bearer "))
+    eventually(lambda: plane.api.get(url).json()["data"]["heads"], within=60, what="a head that was witnessed")
+    done = on_agent(stack, "audit", "verify", "--witness", url, "--token-file", str(token))
+    assert (done.returncode, "were compared" in done.stdout) == (0, True), done.stdout + done.stderr
+    assert plane.agent(stack.agent_id)["auditWarning"] is None
 
 
 def test_trust_is_withdrawn_from_one_job_to_the_next(stack, key):
