@@ -106,9 +106,9 @@ async def cancel_job(request: Request, job_id: str, caller: Caller) -> JSONRespo
 
 
 @router.operators("POST", "/jobs/{job_id}/retry", Scope.OPERATOR)
-async def retry_job(request: Request, job_id: str) -> JSONResponse:
+async def retry_job(request: Request, job_id: str, caller: Caller) -> JSONResponse:
     """Queue a job that ended without success once more."""
-    return answer(await runtime_of(request).write(lambda s, now: _view(s, jobs.retry(s, now, job_id), now)))
+    return answer(await runtime_of(request).write(lambda s, now: _view(s, jobs.retry(s, now, job_id, caller), now)))
 
 
 @router.operators("POST", "/jobs/{job_id}/settle", Scope.OPERATOR)

@@ -163,8 +163,8 @@ def cancel(session: Session, now: float, job_id: str, by: str) -> Job:
     return job
 
 
-def retry(session: Session, now: float, job_id: str) -> Job:
-    """Queue a job that ended without success once more, as a new attempt."""
+def retry(session: Session, now: float, job_id: str, by: str) -> Job:
+    """Queue a job that ended without success once more, as a new attempt. `by` is the id of the operator's token."""
     job = get(session, job_id)
     if job.state not in lifecycle.FINAL or job.state == "success":
         raise ConflictError(
@@ -178,6 +178,8 @@ def retry(session: Session, now: float, job_id: str) -> Job:
     pool = session.get(Pool, job.pool_id) if job.pool_id is not None else None
     if job.target_agent_id is not None:
         agents.get(session, job.target_agent_id)
+    who = audit.operator(session, by)
+    audit.record(session, now, actor=who, action=audit.JOB_RETRY, target=job.id, state=job.state)
     job.state, job.state_reason = "pending", "Queued again by an operator."
     job.agent_id = job.finished_at = job.cancel_requested_at = job.cancel_requested_by = None
     job.available_at, job.retries = now, 0

@@ -143,7 +143,7 @@ def goes(job):
     if job["action"] != "http.request" or not isinstance(url, str):
         return None
     parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or "@" in parts.netloc or parts.hostname in {"10.1"}:
+    if parts.scheme not in {"http", "https"} or "@" in parts.netloc or parts.hostname == "10.1":
         return None
     port = parts.port or {"http": 80, "https": 443}[parts.scheme]
     return parts.scheme, parts.hostname.removesuffix("."), port, parts.path
@@ -174,7 +174,7 @@ def runs_with(job):
 def fits(rule, job, at, zone):
     action, connection, script = job["action"], job["connection"], job["params"].get("script")
     whole = action if "." in action else f"{action}.{action}"
-    asked = [any(p == "*" or p == whole or (p[-2:] == ".*" and whole.split(".")[0] == p[:-2]) for p in rule["actions"])]
+    asked = [any(p in {"*", whole} or (p[-2:] == ".*" and whole.split(".")[0] == p[:-2]) for p in rule["actions"])]
     if "connections" in rule:
         asked.append(bool(connection) and any(star(pattern, connection) for pattern in rule["connections"]))
     if "targets" in rule:

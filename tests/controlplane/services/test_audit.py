@@ -33,6 +33,15 @@ def test_a_cancel_is_recorded_once_with_who_and_when(world):
     assert (row["actor"], row["action"], row["detail"]) == ("tok_7", "job.cancel", {"state": "pending"})
 
 
+def test_a_retry_is_recorded_with_who_and_what_it_was_before(world):
+    world.agent()
+    job = world.submit(created_by="tok_1")
+    world.write(lambda s, now: jobs.cancel(s, now, job, "tok_1"))
+    world.write(lambda s, now: jobs.retry(s, now, job, "tok_2"))
+    row = world.audited(job)[-1]
+    assert (row["actor"], row["action"], row["detail"]) == ("tok_2", "job.retry", {"state": "cancelled"})
+
+
 def test_an_override_of_the_executors_word_on_idempotence_is_recorded(world):
     world.agent()
     assert world.audited(world.submit()) == []

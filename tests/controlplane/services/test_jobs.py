@@ -132,7 +132,7 @@ def cancel(world, job):
 
 
 def retry(world, job):
-    return world.write(lambda s, now: jobs.retry(s, now, job))
+    return world.write(lambda s, now: jobs.retry(s, now, job, "tok_test"))
 
 
 def test_cancel_before_anybody_took_it(world):

@@ -105,7 +105,7 @@ def test_another_agents_jobs_are_not_its_orders(world, agent):
 def test_a_retry_begins_without_the_old_request(world, agent):
     job = world.submit()
     cancel(world, job)
-    world.write(lambda s, now: jobs.retry(s, now, job))
+    world.write(lambda s, now: jobs.retry(s, now, job, "tok_test"))
     assert world.job(job)["cancelRequested"] is None
     world.take(agent)
     assert told(world, agent).cancel_jobs == []

@@ -145,7 +145,7 @@ def test_a_retried_job_takes_the_result_of_its_new_attempt_only(world):
     job = world.submit()
     first = world.take(agent)
     world.report(agent, result(first, "error"))
-    world.write(lambda s, now: jobs.retry(s, now, job))
+    world.write(lambda s, now: jobs.retry(s, now, job, "tok_test"))
     second = world.take(agent)
     assert second["attempt"] == 2
     assert fate(world.report(agent, result(first))) == [("duplicate", None)]
@@ -158,7 +158,7 @@ def test_base_agent_with_its_own_wire_ids(world):
     job = world.submit()
     (first,) = world.poll(agent)
     world.report(agent, result(first, "error"), features=())
-    world.write(lambda s, now: jobs.retry(s, now, job))
+    world.write(lambda s, now: jobs.retry(s, now, job, "tok_test"))
     (second,) = world.poll(agent)
     assert (first["jobId"], second["jobId"]) == (job, f"{job}-2")
     assert fate(world.report(agent, result(first), features=())) == [("duplicate", None)]

@@ -203,5 +203,5 @@ def test_a_person_who_retries_it_starts_anew_with_every_agent(world):
         world.report(agent, give_up(world.take(agent), repeatable=True))
         world.clock.sleep(5)
     assert world.state(job) == "in_doubt", "there is no third agent"
-    world.write(lambda s, now: jobs.retry(s, now, job))
+    world.write(lambda s, now: jobs.retry(s, now, job, "tok_test"))
     assert world.take(a)["attempt"] == 3
