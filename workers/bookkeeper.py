@@ -243,7 +243,8 @@ class Bookkeeper:
             standing = self._guards.standing(self._journal)
             if standing == self._standing:
                 return
-            self._journal.leave_note(guards.NOTE, standing)
+            audited = guards.to_record(standing, self._journal.note(guards.NOTE))
+            self._journal.leave_note(guards.NOTE, standing, audited=audited)
         except JournalDamaged:
             raise
         except JournalError:

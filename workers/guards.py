@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 
 from easyalert.errors import PolicyUnusable
 from easyalert.journal import Journal
+from easyalert.journal.file import ToRecord
 from easyalert.policy import Owned, Policy, read_policy
 from easyalert.policy.rules import DRY_RUN, OK, REFUSES
 from easyalert.policy.signatures import Keys, read_keys
@@ -56,7 +57,7 @@ class Guards:
         that is about to put the new one in its place must not open the agent for that moment. Raises JournalError.
         """
         found = self.policy_file.current()
-        if found is None and _noted(journal).get("inForce"):
+        if found is None and (self.policy_file.was_there or _noted(journal).get("inForce")):
             raise PolicyUnusable(
                 f"{self.policy_file.path} is gone: put it back, or restart the agent to run without a policy"
             )
@@ -101,6 +102,17 @@ class Guards:
             "dryRun": policy is not None and policy.dry_run,
             "digest": self.policy_file.digest,
         }
+
+
+def to_record(standing: Mapping[str, Any], noted: Any) -> ToRecord | None:
+    """The audit entry for a policy, or trust in signatures, that has changed; None where nothing of them has.
+
+    `noted`: the note so far, None at the start of the pool; then what is in force is said, if anything is.
+    """
+    told = {name: standing[name] for name in ("file", "state", "digest", "rules", "signatures")}
+    if isinstance(noted, dict):
+        return None if told == {name: noted.get(name) for name in told} else ("policy.read", told)
+    return ("policy.read", told) if standing["inForce"] or standing["signatures"] != "off" else None
 
 
 def _noted(journal: Journal) -> Mapping[str, Any]:

@@ -47,6 +47,8 @@ class Owned(Generic[T]):
         self.required = required
         self._read = read
         self._last: _Reading[T] | None = None
+        self.was_there = False
+        """This process has seen it: also where it is gone by now."""
 
     @property
     def digest(self) -> str | None:
@@ -72,6 +74,7 @@ class Owned(Generic[T]):
         except OSError as error:
             self._last = None
             raise PolicyUnusable(f"{self.path} cannot be read ({error.strerror})") from None
+        self.was_there = True
         if self._last is None or not self._last.settled or self._last.seen != seen:
             self._last = self._look()
         if self._last.problem is not None:

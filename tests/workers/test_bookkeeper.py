@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 from dataclasses import replace
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 from rq import Worker
 
+from easyalert.audit.verify import entries
 from easyalert.errors import JournalError
 from easyalert.journal import State
 from easyalert.queues import agent_queue, queued_keys
@@ -68,6 +70,28 @@ def test_the_first_thing_it_does_is_to_say_what_the_agent_can(bookkeeper, journa
     assert {"odd", "script"} <= set(journal.note(CAPABILITIES_NOTE))
     assert {"connection.test", "system.storeCredential"} <= set(journal.note(REPEATABLE_NOTE))
     assert not any(action.startswith("script.") for action in journal.note(REPEATABLE_NOTE))
+
+
+def test_which_policy_was_in_force_is_in_the_record_once_per_change(bookkeeper, chain, journal):
+    def recorded():
+        found = list(entries(chain.home.settings.audit_dir))
+        return [(e["state"], e["rules"], e["digest"]) for e in found if e["kind"] == "policy.read"]
+
+    file = chain.home.settings.policy_file
+    bookkeeper.open_books()
+    bookkeeper.tick()
+    assert recorded() == []
+    text = '[[allow]]\nname = "a"\nactions = ["*"]\n'
+    for content in (text, text, "no = 1", text):
+        file.write_text(content)
+        file.chmod(0o600)
+        bookkeeper.tick()
+        bookkeeper.tick()
+    file.unlink()
+    bookkeeper.tick()
+    good = ("ok", 1, hashlib.sha256(text.encode()).hexdigest())
+    broken = "broken: every job is refused"
+    assert recorded() == [good, (broken, 0, hashlib.sha256(b"no = 1").hexdigest()), good, (broken, 0, None)]
 
 
 def test_what_an_earlier_pool_has_left_is_settled_and_swept(bookkeeper, chain, journal, tools):

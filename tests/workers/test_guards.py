@@ -84,6 +84,16 @@ def test_a_policy_that_vanishes_opens_nothing_until_the_workers_start_again(guar
     assert late.policy(journal) is None
 
 
+def test_a_policy_that_came_and_went_before_anybody_noted_it_binds_who_has_seen_it(guards, journal, home):
+    file = home.settings.policy_file
+    file.write_text(ALLOW)
+    file.chmod(0o600)
+    assert guards.policy(journal) is not None
+    file.unlink()
+    with pytest.raises(PolicyUnusable, match="is gone"):
+        guards.policy(journal)
+
+
 def test_a_file_that_was_named_has_to_exist(make_home):
     home = make_home("https://c.example", policy_file="/nonexistent/policy.toml")
     with home.journal() as journal, pytest.raises(PolicyUnusable, match="does not exist"):
