@@ -108,7 +108,7 @@ class JobEnvelope(Message):
     requested_by: Text | None = None
     """Who asked for the job, as the control plane has authenticated them: `name (tok_…)`, for people and the record.
 
-    One printable line of at most `REQUESTED_BY_MAX_CHARS`. Sent to agents that negotiated any feature. It is the
+    One printable line of at most `REQUESTED_BY_MAX_CHARS`. Sent where `ack` was negotiated. It is the
     control plane's word and no signature covers it: who signs a job vouches for it by the key, before anybody sends it.
     """
 

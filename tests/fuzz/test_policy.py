@@ -189,7 +189,29 @@ def fits(rule, job, at, zone):
     return all(asked)
 
 
-@bounded(2000)
+CONDITIONS = {
+    "connections": some(CONNECTIONS),
+    "targets": some(TARGETS),
+    "interpreters": st.sampled_from([["bash"], ["python"], ["/opt/own/bash"]]),
+    "sha256": some(st.sampled_from(SCRIPTS).map(lambda text: hashlib.sha256(text.encode()).hexdigest())),
+    "hours": WINDOWS["hours"],
+}
+ONE_RULE = st.sampled_from(sorted(CONDITIONS)).flatmap(
+    lambda key: st.fixed_dictionaries({"actions": st.just(["*"]), key: CONDITIONS[key]})
+)
+
+
+@bounded(1500)
+@given(ONE_RULE, ZONES, JOBS, TIMES)
+def test_two_readings_of_one_condition_come_to_the_same_decision(rule, zone, job, at):
+    policy = {"timezone": zone, "deny": [], "allow": [rule]}
+    decision = decide(
+        read_policy(toml(policy), FILE), asked_of(job["action"], job["connection"], job["params"], None), at
+    )
+    assert decision.allowed is fits(rule, job, at, zone), (rule, job, decision.sentence)
+
+
+@bounded(1000)
 @given(POLICIES, JOBS, TIMES)
 def test_two_readings_of_the_rules_come_to_the_same_decision(policy, job, at):
     with at_once():
@@ -201,7 +223,7 @@ def test_two_readings_of_the_rules_come_to_the_same_decision(policy, job, at):
     assert (decision.rule is not None and decision.rule.effect == "deny") is denied
 
 
-@bounded(800)
+@bounded(500)
 @given(POLICIES, TEXTS, st.none() | TEXTS, st.dictionaries(TEXTS, VALUES, max_size=4), TIMES)
 def test_any_job_is_decided_at_once_and_a_deny_of_everything_wins(policy, action, connection, params, at):
     everything = b'\n[[deny]]\nname = "stop"\nactions = ["*"]\n'
