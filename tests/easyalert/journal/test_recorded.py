@@ -26,6 +26,9 @@ def journal(tmp_path):
         yield journal
 
 
+REQUESTER_UNKNOWN = "unknown (not said by the control plane)"
+
+
 def waiting(journal):
     return [(row.kind, row.fields) for row in journal.audit_waiting(100)]
 
@@ -42,7 +45,7 @@ def test_a_run_leaves_its_start_and_its_end(journal):
     assert start == (
         "job.started",
         {"jobId": "a", "attempt": None, "action": "script.bash", "connectionId": None, "run": 1}
-        | {"policy": "allowed by rule 3"},
+        | {"policy": "allowed by rule 3", "signature": None, "requestedBy": REQUESTER_UNKNOWN},
     )
     assert stored == ("credential.stored", {"by": "a"})
     assert end[0] == "job.ended"
@@ -60,6 +63,7 @@ def test_a_refused_job_leaves_why_and_that_it_did_not_run(journal):
     assert journal.refuse("a", {**RESULT, "status": "error"}, "job", policy="policy: [[deny]] 'x'", params_digest="d")
     refused, end = waiting(journal)
     named = {"jobId": "a", "attempt": 1, "action": "script.bash", "connectionId": None}
+    named["requestedBy"] = REQUESTER_UNKNOWN
     assert refused == ("job.refused", {**named, "policy": "policy: [[deny]] 'x'"})
     assert (end[0], end[1]["ran"], end[1]["status"], end[1]["paramsDigest"]) == ("job.ended", False, "error", "d")
     assert not journal.refuse("a", RESULT, "job", policy="again")
