@@ -41,6 +41,8 @@ ANSWER_MAX_BYTES: Final = 64 * 1024 * 1024
 _CONNECT_S: Final = 10.0
 _ANSWER_S: Final = 30.0
 _PIECE_BYTES: Final = 65_536
+_BLANK: Final = b" \t\r\n\xef\xbb\xbf"
+"""What may stand before a document: white space, the mark of UTF-8."""
 _SLOWEST_LINK_BYTES_PER_S: Final = 32 * 1024
 
 M = TypeVar("M", bound=Message)
@@ -122,13 +124,19 @@ class ControlPlaneClient:
             return _model(AckData, _data(await self._ask("POST", paths.JOBS_ACK, encode(request.wire()))))
 
     async def report(self, results: Sequence[bytes], *, receipts: bool) -> ResultsData | None:
-        """Deliver encoded results as one array (contract 1.5). None: a plain server, whose 2xx is for all of them."""
+        """Deliver encoded results as one array (contract 1.5). None: a plain server, whose 2xx is for all of them.
+
+        Raises BadAnswer for a page: what is not the control plane has taken nothing.
+        """
         size = sum(map(len, results)) + max(0, len(results) - 1) + len(b"[]")
         patience = _ANSWER_S + size / _SLOWEST_LINK_BYTES_PER_S
         body: bytes | _Array = _Array(results, size) if size > _PIECE_BYTES else b"[" + b",".join(results) + b"]"
         with self.breaker.request():
             answer = await self._ask("POST", paths.RESULTS, body, patience=patience)
-            return _model(ResultsData, _data(answer)) if receipts else None
+            if receipts:
+                return _model(ResultsData, _data(answer))
+            _refuse_page(answer)
+            return None
 
     async def send_output(self, job_id: str, request: OutputRequest) -> OutputData:
         """Deliver what a job prints (feature output). Past the breaker: nothing that matters may wait for this."""
@@ -136,13 +144,21 @@ class ControlPlaneClient:
         return _model(OutputData, _data(await self._ask("POST", path, encode(request.wire()))))
 
     async def heartbeat(self, request: HeartbeatRequest) -> dict[str, Any]:
-        """Tell how this agent is (contract 1.6); `data` of the answer, empty where a plain server sends none."""
+        """Tell how this agent is (contract 1.6); `data` of the answer, empty where a plain server sends none.
+
+        Any 2xx of a plain server will do, whatever it says, but a page is the word of something else on the way, which
+        does so for every address. A server that was told more (it had offered a feature) answers with an object.
+        """
+        extended = request.components is not None
         with self.breaker.request():
             answer = await self._ask("POST", paths.HEARTBEAT, encode(request.wire()), patience=20)
-        try:
-            data = _data(answer)
-        except BadAnswer:  # any 2xx will do
-            return {}
+            try:
+                data = _data(answer)
+            except BadAnswer:
+                if extended:
+                    raise
+                _refuse_page(answer)
+                return {}
         return data if isinstance(data, dict) else {}
 
     async def _ask(
@@ -222,6 +238,16 @@ def _data(body: bytes) -> Any:
     if not isinstance(document, dict):
         raise BadAnswer("the control plane's answer is not a JSON object", status=200)
     return document.get("data")
+
+
+def _refuse_page(body: bytes) -> None:
+    """Raise BadAnswer for HTML or XML: the sign of a captive portal or a proxy, which answer 200 to everything."""
+    if body.lstrip(_BLANK).startswith(b"<"):
+        raise BadAnswer(
+            "the control plane's answer is a page; is AGENT_API_URL really the control plane, and does the network ask "
+            "for a login?",
+            status=200,
+        )
 
 
 def _model(model: type[M], data: Any) -> M:

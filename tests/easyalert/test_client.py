@@ -200,6 +200,25 @@ def test_any_2xx_is_good_for_results_and_heartbeats(plain_server, body):
     assert ask(plain_server.url, lambda client: client.heartbeat(BEAT)) == {}
 
 
+@pytest.mark.parametrize("body", [b"<!doctype html><title>Log in</title>", b"\xef\xbb\xbf\r\n <html>", b"<?xml version='1.0'?><a/>"])
+def test_a_page_is_no_answer_to_results_and_heartbeats(plain_server, body):
+    """A captive portal says 200 to everything: it has neither heard of the agent nor taken its results."""
+    plain_server.fail("results", Answer(body))
+    plain_server.fail("heartbeat", Answer(body))
+    with pytest.raises(BadAnswer, match="AGENT_API_URL"):
+        ask(plain_server.url, report)
+    with pytest.raises(BadAnswer, match="AGENT_API_URL"):
+        ask(plain_server.url, lambda client: client.heartbeat(BEAT))
+
+
+@pytest.mark.parametrize("body", [b"", b"ok", b"[]"])
+def test_a_server_that_offers_more_answers_a_heartbeat_with_an_object(plain_server, body):
+    plain_server.fail("heartbeat", Answer(body))
+    extended = BEAT.model_copy(update={"components": {"redis": "ok"}})
+    with pytest.raises(BadAnswer, match="JSON"):
+        ask(plain_server.url, lambda client: client.heartbeat(extended))
+
+
 def test_a_registration_without_an_id_is_no_registration(plain_server):
     plain_server.fail("register", Answer(b'{"data":{}}'), Answer(b'{"data":null}'))
     for _ in range(2):

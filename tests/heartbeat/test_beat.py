@@ -19,7 +19,7 @@ from heartbeat.beat import Heart
 from heartbeat.components import Components
 from heartbeat.metrics import HostMetrics
 from tests.support.agent_home import AgentHome
-from tests.support.faults import Slow, Status, too_many_requests
+from tests.support.faults import Answer, Slow, Status, too_many_requests
 from tests.support.plain_server import PlainServer
 
 REGISTRATION = {"agentId": "agt_1", "features": []}
@@ -163,6 +163,22 @@ def test_an_old_health_file_is_not_freshened_by_a_failure(make_home, plain_serve
 
     live(home, scenario)
     assert home.settings.heartbeat_file.stat().st_mtime == 1000
+
+
+def test_a_captive_portals_page_does_not_make_the_agent_look_healthy(make_home, plain_server):
+    home = make_home(plain_server.url)
+    register(home)
+    plain_server.always("heartbeat", Answer(b"<html>Log in to this network</html>"))
+
+    async def scenario(_stop):
+        with home.journal() as journal:
+            await until(lambda: len(plain_server.of("heartbeat")) >= 2)
+            assert not home.settings.heartbeat_file.exists()
+            assert "page" in journal.note("heartbeat")["lastError"]
+            plain_server.well("heartbeat")
+            await until(home.settings.heartbeat_file.exists)
+
+    live(home, scenario)
 
 
 @pytest.mark.parametrize("code", [401, 403])
