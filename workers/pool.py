@@ -39,6 +39,8 @@ WARM_MIN: Final = 1
 """Idle workers kept ready for the next job. Each holds up to 17 MB, and another is forked in some 20 ms."""
 IDLE_RETIRE_S: Final = 60.0
 """A worker more than these is retired after the pool has had it idle for this long."""
+_NEXT_HALF: Final = 0.1
+"""Of that time: how long those that are left are watched before the next half of them goes."""
 CANCEL_MARGIN_S: Final = 1.0
 """What the worker of a cancelled job gets beyond the job's grace; then it hangs, and is killed."""
 _RENEW_S: Final = 15.0
@@ -199,16 +201,20 @@ class Pool:
             self._workers[worker.pid] = worker
 
     def _retire(self) -> None:
+        """Half of those too many at a time: 50 that a burst has left are one within a minute and a half."""
         idle = [worker for worker in self._workers.values() if worker.idle]
         now = time.monotonic()
-        if len(idle) <= self._warm:
+        surplus = len(idle) - self._warm
+        if surplus <= 0:
             self._crowded_since = None
         elif self._crowded_since is None:
             self._crowded_since = now
         elif now - self._crowded_since >= self._idle_retire_s:
-            # the one that came last: Redis serves those first that have waited longest
-            self._tell_to_stop(max(idle, key=lambda worker: worker.idle_since))
-            self._crowded_since = now - self._idle_retire_s * 0.9
+            # those that came last: Redis serves those first that have waited longest
+            idle.sort(key=lambda worker: worker.idle_since)
+            for worker in idle[-((surplus + 1) // 2) :]:
+                self._tell_to_stop(worker)
+            self._crowded_since = now - self._idle_retire_s * (1 - _NEXT_HALF)
 
     def _tell_to_stop(self, worker: Forked) -> None:
         worker.stopping = True
