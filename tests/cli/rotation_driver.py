@@ -4,8 +4,7 @@ FOLDER/home is a state directory with vault, key file and journal; the child of 
 Not a test: `test_rotation_cut_off.py` runs it.
 """
 
-import itertools
-import os
+import functools
 import shutil
 import signal
 import sys
@@ -15,7 +14,7 @@ import vault.key
 from easyalert import sealing
 from easyalert.rotation import Rotation
 from easyalert.settings import AgentSettings
-from tests.vault.crash_driver import die_at
+from tests.support.cut_off import at_each_call
 from vault import Vault, VaultKey
 
 OLD, NEW = "ea_agent_before", "ea_agent_after"
@@ -37,25 +36,17 @@ def cheap() -> None:
     sealing._ITERATIONS = 1
 
 
-def main(folder: Path) -> None:
-    for point in itertools.count():
-        wreck = folder / f"point-{point}"
-        shutil.copytree(folder / "home", wreck)
-        child = os.fork()
-        if child == 0:
-            signal.alarm(LIFETIME_S)
-            die_at(point)
-            Rotation(settings_of(wreck, OLD), Vault(wreck / "vault.json", VaultKey(OLD))).rekey(NEW)
-            os._exit(0)
-        _, status = os.waitpid(child, 0)
-        if os.WIFEXITED(status):
-            if os.WEXITSTATUS(status) != 0:
-                sys.exit(f"point {point}: exit {os.WEXITSTATUS(status)}")
-            sys.stdout.write(f"{point}\n")
-            return
+def prepared(folder: Path, point: int) -> Path:
+    wreck = folder / f"point-{point}"
+    shutil.copytree(folder / "home", wreck)
+    return wreck
+
+
+def rekey(wreck: Path) -> None:
+    Rotation(settings_of(wreck, OLD), Vault(wreck / "vault.json", VaultKey(OLD))).rekey(NEW)
 
 
 if __name__ == "__main__":
     signal.alarm(LIFETIME_S)
     cheap()
-    main(Path(sys.argv[1]))
+    at_each_call(functools.partial(prepared, Path(sys.argv[1])), rekey, lifetime_s=LIFETIME_S)

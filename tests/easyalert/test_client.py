@@ -200,7 +200,9 @@ def test_any_2xx_is_good_for_results_and_heartbeats(plain_server, body):
     assert ask(plain_server.url, lambda client: client.heartbeat(BEAT)) == {}
 
 
-@pytest.mark.parametrize("body", [b"<!doctype html><title>Log in</title>", b"\xef\xbb\xbf\r\n <html>", b"<?xml version='1.0'?><a/>"])
+@pytest.mark.parametrize(
+    "body", [b"<!doctype html><title>Log in</title>", b"\xef\xbb\xbf\r\n <html>", b"<?xml version='1.0'?><a/>"]
+)
 def test_a_page_is_no_answer_to_results_and_heartbeats(plain_server, body):
     """A captive portal says 200 to everything: it has neither heard of the agent nor taken its results."""
     plain_server.fail("results", Answer(body))

@@ -15,10 +15,9 @@ import http.client
 import socket
 import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 from tests.support.faults import Answer, Cut, Fault, Silent, Status, Trickle
+from tests.support.listener import Handler, Listener
 
 _HOPS = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"})
 
@@ -33,7 +32,7 @@ class Gateway:
         self.port = 0
         self.healed = threading.Event()
         self._faults: dict[str | None, Fault] = {}
-        self._listener: _Listener | None = None
+        self._listener: Listener | None = None
         self.open()
 
     @property
@@ -57,8 +56,7 @@ class Gateway:
 
     def open(self) -> None:
         """Listen."""
-        self._listener = _Listener(("127.0.0.1", self.port), _Handler)
-        self._listener.owner = self
+        self._listener = Listener(("127.0.0.1", self.port), _Handler, self)
         self.port = self._listener.server_address[1]
         threading.Thread(target=self._listener.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
@@ -67,63 +65,24 @@ class Gateway:
         if self._listener is not None:
             self._listener.shutdown()
             self._listener.server_close()
-            self._listener.reset_all()
+            for connection in list(self._listener.connections):
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
             self._listener = None
 
 
-class _Listener(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 64
-    owner: Gateway
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self._connections: set[socket.socket] = set()
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        self._connections.add(request)
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: Any) -> None:
-        self._connections.discard(request)
-        super().shutdown_request(request)
-
-    def reset_all(self) -> None:
-        for connection in list(self._connections):
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Either side may go away."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    server: _Listener
-
-    def do_GET(self) -> None:
-        self._serve()
-
-    def do_POST(self) -> None:
-        self._serve()
-
-    def log_message(self, *_: Any) -> None:
-        """Silent."""
-
-    def _serve(self) -> None:
-        owner = self.server.owner
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+class _Handler(Handler):
+    def serve(self, body: bytes) -> None:
+        owner: Gateway = self.server.owner
         endpoint = self.path.partition("?")[0].rpartition("/")[2]
         fault = owner.fault_of(endpoint) or owner.refuse(endpoint, body)
         match fault:
             case None:
-                self._send(self._passed_on(body))
+                self.send(self._passed_on(body))
             case Status():
-                self._send(fault)
+                self.send(fault)
             case Answer():
-                self._send(Status(200, {}, fault.body))
+                self.send(Status(200, {}, fault.body))
             case Trickle():
                 self._trickle(fault, self._passed_on(body) if fault.after_work else Status(200))
             case Silent():
@@ -132,7 +91,7 @@ class _Handler(BaseHTTPRequestHandler):
             case Cut():
                 if fault.after_work:
                     self._passed_on(body)
-                self._cut(fault)
+                self.cut(fault)
             case _:
                 raise TypeError(f"the gateway cannot do {fault}")
 
@@ -149,14 +108,6 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             upstream.close()
 
-    def _send(self, answer: Status) -> None:
-        self.send_response(answer.code)
-        for name, value in answer.headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(answer.body)))
-        self.end_headers()
-        self.wfile.write(answer.body)
-
     def _trickle(self, fault: Trickle, answer: Status) -> None:
         self.close_connection = True
         self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(answer.body))
@@ -164,10 +115,3 @@ class _Handler(BaseHTTPRequestHandler):
             if self.server.owner.healed.wait(fault.seconds_per_byte):
                 return
             self.wfile.write(answer.body[position : position + 1])
-
-    def _cut(self, fault: Cut) -> None:
-        self.close_connection = True
-        if fault.at == "headers":
-            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Le")
-        if fault.at == "body":
-            self.wfile.write(b'HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{"data":')

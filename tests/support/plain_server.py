@@ -14,19 +14,18 @@ Every request is recorded in `seen`; every break of the contract by the client i
 from __future__ import annotations
 
 import json
-import socket
 import ssl
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 from tests.support import base_protocol as judge
 from tests.support.faults import Answer, Cut, Fault, Slow, Status
+from tests.support.listener import Handler, Listener
 
 T = TypeVar("T")
 _AGENTS = "/api/v1/internal/agents/"
@@ -75,8 +74,7 @@ class PlainServer:
         self.waiting: deque[Any] = deque()
         self._faults: dict[str, deque[Fault]] = {}
         self._always: dict[str, Fault] = {}
-        self._server = _Listener(("127.0.0.1", 0), _Handler)
-        self._server.owner = self
+        self._server = Listener(("127.0.0.1", 0), _Handler, self)
         self._scheme = "http" if tls is None else "https"
         if tls is not None:
             self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
@@ -141,7 +139,8 @@ class PlainServer:
         with self.changed:
             self.changed.notify_all()
         self._server.shutdown()
-        self._server.close_connections()
+        for connection in list(self._server.connections):
+            self._server.shutdown_request(connection)
         self._server.server_close()
         self._thread.join(5)
 
@@ -224,55 +223,9 @@ def good(data: Any) -> Status:
     return Status(200, {"Content-Type": "application/json"}, json.dumps({"success": True, "data": data}).encode())
 
 
-class _Listener(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 64
-    owner: PlainServer
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self._connections: set[socket.socket] = set()
-        self.made = 0
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        self._connections.add(request)
-        self.made += 1
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: Any) -> None:
-        self._connections.discard(request)
-        super().shutdown_request(request)
-
-    def close_connections(self) -> None:
-        for connection in list(self._connections):
-            self.shutdown_request(connection)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away is normal here."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    server: _Listener
-
-    def do_GET(self) -> None:
-        self._serve(b"")
-
-    def do_POST(self) -> None:
-        length = int(self.headers.get("Content-Length", 0))
-        body = self.rfile.read(length)
-        if len(body) < length:  # hung up in the middle: no request, and no breach of the contract
-            self.close_connection = True
-            return
-        self._serve(body)
-
-    def log_message(self, *_: Any) -> None:
-        """Silent."""
-
-    def _serve(self, body: bytes) -> None:
-        owner = self.server.owner
+class _Handler(Handler):
+    def serve(self, body: bytes) -> None:
+        owner: PlainServer = self.server.owner
         request = self._read(body)
         owner.record(request)
         fault = owner.next_fault(request.endpoint)
@@ -284,17 +237,17 @@ class _Handler(BaseHTTPRequestHandler):
             answer = self._judge_and_work(request)
         match fault:
             case Cut():
-                self._cut(fault)
+                self.cut(fault)
             case Answer():
-                self._send(Status(200, {}, fault.body))
+                self.send(Status(200, {}, fault.body))
             case Status():
-                self._send(fault)
+                self.send(fault)
             case _:
                 assert answer is not None
-                self._send(answer)
+                self.send(answer)
 
     def _read(self, body: bytes) -> Seen:
-        owner = self.server.owner
+        owner: PlainServer = self.server.owner
         parts = urlsplit(self.path)
         path = parts.path.removeprefix(owner.prefix)
         known = {
@@ -324,7 +277,7 @@ class _Handler(BaseHTTPRequestHandler):
         )
 
     def _judge_and_work(self, request: Seen) -> Status:
-        owner = self.server.owner
+        owner: PlainServer = self.server.owner
         if request.headers.get("x-agent-api-key") != owner.api_key:
             return Status(401)
         wanted = "GET" if request.endpoint == "poll" else "POST"
@@ -332,18 +285,3 @@ class _Handler(BaseHTTPRequestHandler):
             owner.blame([f"{request.method} {request.path}: should be {wanted}"])
             return Status(405)
         return owner.work(request)
-
-    def _send(self, answer: Status) -> None:
-        self.send_response(answer.code)
-        for name, value in answer.headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(answer.body)))
-        self.end_headers()
-        self.wfile.write(answer.body)
-
-    def _cut(self, fault: Cut) -> None:
-        self.close_connection = True
-        if fault.at == "headers":
-            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Le")
-        if fault.at == "body":
-            self.wfile.write(b'HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{"data":')

@@ -10,7 +10,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +19,6 @@ import pytest
 
 from chaos.clock import ClockControl
 from easyalert.journal import JobRow, Journal
-from tests.support.require import require_program
 from tests.support.stack import BIN, Agent, ControlPlane
 from tests.support.waiting import eventually
 
@@ -119,18 +117,6 @@ class Site:
         finally:
             self.plane.stop()
             self.plane.api.close()
-
-
-@pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    require_program("cc", package="gcc libc6-dev")
-    # short: unix sockets live below it
-    with tempfile.TemporaryDirectory(prefix="ea-", dir="/tmp") as folder:
-        site = Site(Path(folder))
-        try:
-            yield site
-        finally:
-            site.stop()
 
 
 @pytest.mark.parametrize("step", [HOUR, -HOUR])

@@ -10,9 +10,8 @@ from __future__ import annotations
 import json
 import logging
 import subprocess
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,6 @@ from easyalert.journal import Journal, NewJob, State
 from easyalert.runtime import this_process
 from tests.support.faults import Answer, Cut, Fault, Silent, Status, Trickle, too_many_requests
 from tests.support.gateway import Gateway
-from tests.support.require import require_program
 from tests.support.stack import BIN, Agent, ControlPlane
 from tests.support.waiting import eventually
 
@@ -99,18 +97,6 @@ class Site:
             self.gateway.close()
             self.plane.stop()
             self.plane.api.close()
-
-
-@pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    require_program("cc", package="gcc libc6-dev")
-    # short: unix sockets live below it
-    with tempfile.TemporaryDirectory(prefix="ea-", dir="/tmp") as folder:
-        site = Site(Path(folder))
-        try:
-            yield site
-        finally:
-            site.stop()
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +17,6 @@ from chaos.clock import ClockControl
 from easyalert.journal import Journal, State
 from tests.support.faults import Status
 from tests.support.gateway import Gateway
-from tests.support.require import require_program
 from tests.support.stack import Agent, ControlPlane
 from tests.support.waiting import eventually
 
@@ -64,18 +61,6 @@ class Site:
             self.gateway.close()
             self.plane.stop()
             self.plane.api.close()
-
-
-@pytest.fixture
-def site() -> Iterator[Site]:
-    require_program("cc", package="gcc libc6-dev")
-    # short: unix sockets live below it
-    with tempfile.TemporaryDirectory(prefix="ea-", dir="/tmp") as folder:
-        site = Site(Path(folder))
-        try:
-            yield site
-        finally:
-            site.stop()
 
 
 def test_500_results_survive_four_hours_without_the_control_plane(site: Site):

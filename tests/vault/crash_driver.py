@@ -6,6 +6,7 @@ the number of points. `python crash_driver.py loop PATH NAME`: stores and rekeys
 `python crash_driver.py many PATH NAME`: stores fifty entries, NAME-0 to NAME-49, and ends.
 """
 
+import functools
 import itertools
 import os
 import random
@@ -13,16 +14,14 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import vault.key
+from tests.support.cut_off import at_each_call
 from vault import Vault, VaultKey
 
 KEYS = ("ea_agent_key_one", "ea_agent_key_two")
 LIFETIME_S = 300
-CALLS = ("open", "write", "fchmod", "fsync", "replace", "unlink", "close")
 
 
 def operation(name: str, path: Path) -> None:
@@ -35,41 +34,17 @@ def operation(name: str, path: Path) -> None:
         store.rekey(KEYS[1])
 
 
-def die_at(point: int) -> None:
-    """Kill this process by SIGKILL instead of the system call number `point`."""
-    count = itertools.count()
-
-    def dying(real: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            if next(count) == point:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return real(*args, **kwargs)
-
-        return call
-
-    for name in CALLS:
-        setattr(os, name, dying(getattr(os, name)))
-
-
 def points(path: Path, name: str) -> None:
     original = path.with_name("original")
     shutil.copy(path, original)
-    for point in itertools.count():
+
+    def prepared(point: int) -> Path:
         folder = path.parent / f"point-{point}"
         folder.mkdir()
         shutil.copy(original, folder / path.name)
-        child = os.fork()
-        if child == 0:
-            signal.alarm(LIFETIME_S)
-            die_at(point)
-            operation(name, folder / path.name)
-            os._exit(0)
-        _, status = os.waitpid(child, 0)
-        if os.WIFEXITED(status):
-            if os.WEXITSTATUS(status) != 0:
-                sys.exit(f"point {point}: exit {os.WEXITSTATUS(status)}")
-            sys.stdout.write(f"{point}\n")
-            return
+        return folder / path.name
+
+    at_each_call(prepared, functools.partial(operation, name), lifetime_s=LIFETIME_S)
 
 
 def kills(path: Path, rounds: str) -> None:

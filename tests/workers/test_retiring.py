@@ -24,7 +24,9 @@ class Crowd:
         self.ends = {}
         for number in range(1, idle + 1):
             mine, self.ends[number] = Lifeline.pair()
-            worker = Forked(number, number, f"w{number}", mine, self.now, time.time(), idle_since=self.now + number / 100)
+            worker = Forked(
+                number, number, f"w{number}", mine, self.now, time.time(), idle_since=self.now + number / 100
+            )
             self.pool._workers[number] = worker
 
     def told(self) -> list[int]:
