@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -17,6 +18,20 @@ from tests.support.redis_server import RedisServer
 # How long one example takes says how busy the machine is, not whether the promise holds; pytest's own limit stays.
 settings.register_profile("easyalert", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("easyalert")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Generator[None, Any, Any]:
+    """A test process that sends its reports to another one can send no lone surrogates, which tests of texts print."""
+    return _sendable((yield))
+
+
+def _sendable(found: Any) -> Any:
+    if isinstance(found, str):
+        return found.encode("utf-8", "backslashreplace").decode()
+    if isinstance(found, dict):
+        return {_sendable(name): _sendable(value) for name, value in found.items()}
+    return type(found)(map(_sendable, found)) if isinstance(found, list | tuple) else found
 
 
 @pytest.fixture
