@@ -60,7 +60,7 @@ def test_it_works_unregistered_and_without_a_control_plane_and_ends_at_once(star
         )
         begun = time.monotonic()
         assert program.terminate() == 0
-        assert time.monotonic() - begun < 3
+        assert time.monotonic() - begun < 10, "then supervisord would kill it"
     assert Vault(home.settings.vault_path, VaultKey(API_KEY)).get("conn-1") == {"password": "s3cret-value"}
     (recorded,) = entries(home.settings.audit_dir)
     assert (recorded["kind"], recorded["connectionId"], recorded["by"]) == (

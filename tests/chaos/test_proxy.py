@@ -123,9 +123,10 @@ def test_a_reset_ends_living_connections_and_refuses_new_ones(proxy):
 
 
 def test_nothing_passes_a_black_hole_until_it_ends(proxy, upstream):
-    with connect(proxy, timeout=0.2) as connection:
+    with connect(proxy) as connection:
         assert ask(connection) == ANSWER
         before = len(upstream.heard)
+        connection.settimeout(0.2)
         proxy.set(Toxic("black_hole"))
         with pytest.raises(TimeoutError):
             ask(connection)

@@ -35,17 +35,17 @@ def timed(poller, timeout):
 
 
 def test_the_first_round_does_not_wait(poller):
-    answer, took = timed(poller, 5)
+    answer, took = timed(poller, 60)
     assert answer == ([], [])
-    assert took < 1
+    assert took < 30
 
 
 def test_a_signal_ends_the_wait_and_is_not_shown_to_supervisord(poller):
     poller.poll(0)
     threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGUSR1)).start()
-    answer, took = timed(poller, 5)
+    answer, took = timed(poller, 60)
     assert answer == ([], [])
-    assert 0.05 < took < 2
+    assert 0.05 < took < 30
     _, took = timed(poller, 0.2)
     assert took > 0.15
 
@@ -62,8 +62,8 @@ def test_descriptors_are_still_watched(poller):
 def test_while_stopping_it_looks_often(poller):
     poller.poll(0)
     poller.options.mood = SupervisorStates.SHUTDOWN
-    _, took = timed(poller, 5)
-    assert took < 1
+    _, took = timed(poller, 60)
+    assert took < 30
 
 
 def test_a_hang_up_is_an_exit_request():

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import logging
 import os
 import time
@@ -87,9 +86,7 @@ def test_first_beat_right_after_registration_then_offline_once(make_home, plain_
         await asyncio.sleep(0.2)
         assert plain_server.of("heartbeat") == []
         register(home)
-        begun = time.monotonic()
-        await until(lambda: plain_server.heartbeats)
-        assert time.monotonic() - begun < 1
+        await until(lambda: plain_server.heartbeats)  # the interval is 30 s
 
     live(home, scenario, interval=30)
     assert statuses(plain_server) == ["online", "offline"]
@@ -105,7 +102,7 @@ def test_never_registered_says_nothing_not_even_offline(make_home, plain_server)
     assert plain_server.seen == []
 
 
-def test_the_rhythm_has_its_jitter_inside_the_interval(make_home, plain_server):
+def test_it_beats_again_and_again(make_home, plain_server):
     home = make_home(plain_server.url)
     register(home)
 
@@ -113,22 +110,30 @@ def test_the_rhythm_has_its_jitter_inside_the_interval(make_home, plain_server):
         await until(lambda: len(plain_server.heartbeats) >= 3)
 
     live(home, scenario)
-    moments = [request.at for request in plain_server.of("heartbeat")][:3]
-    assert all(0.3 <= later - earlier <= 0.5 for earlier, later in itertools.pairwise(moments))
+
+
+@pytest.mark.parametrize(("drawn", "seconds"), [(0.0, 30.0), (0.5, 28.5), (1.0, 27.0)])
+def test_the_jitter_only_ever_shortens_the_interval(make_home, drawn, seconds):
+    home = make_home("http://127.0.0.1:1", heartbeat_interval=30)
+    with contextlib.closing(Components(home.settings)) as components, home.journal() as journal:
+        heart = Heart(
+            home.settings, journal, Recorder(), components=components, metrics=HostMetrics(), random_=lambda: drawn
+        )
+        assert heart._interval() == pytest.approx(seconds)
 
 
 def test_a_hanging_server_costs_its_timeout_and_nothing_more(make_home, plain_server, monkeypatch):
-    monkeypatch.setattr(beat, "BEAT_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(beat, "BEAT_TIMEOUT_S", 2.0)
     home = make_home(plain_server.url)
     register(home)
     plain_server.fail("heartbeat", Slow(30))
 
     async def scenario(_stop):
-        await until(lambda: len(plain_server.of("heartbeat")) >= 2)
+        await until(lambda: len(plain_server.of("heartbeat")) >= 2, within=20)
 
-    live(home, scenario)
+    live(home, scenario, interval=4)
     first, second = (request.at for request in plain_server.of("heartbeat")[:2])
-    assert 0.3 <= second - first <= 0.5
+    assert 3 <= second - first < 4 + 1.5, "4 s from beat to beat, not 2 s and then 4"
 
 
 def test_the_health_file_is_touched_after_an_answer_only(make_home, plain_server, caplog):
@@ -209,7 +214,7 @@ def test_a_pause_asked_for_is_kept_but_capped(make_home, plain_server, monkeypat
 
     live(home, scenario)
     first, second = (request.at for request in plain_server.of("heartbeat")[:2])
-    assert 0.75 <= second - first <= 1.1
+    assert 0.75 <= second - first < 20, "not the 45 s that are the cap otherwise"
 
 
 def test_a_stop_cuts_off_the_beat_under_way_and_says_offline_at_once(make_home, plain_server):
@@ -222,7 +227,7 @@ def test_a_stop_cuts_off_the_beat_under_way_and_says_offline_at_once(make_home, 
 
     begun = time.monotonic()
     live(home, scenario, interval=30)
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 15, "the answer takes 30 s"
     assert statuses(plain_server) == ["online", "offline"]
 
 
@@ -237,7 +242,7 @@ def test_an_unreachable_server_does_not_delay_the_end(make_home, plain_server, m
 
     begun = time.monotonic()
     live(home, scenario, interval=30)
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 15, "the answer takes 30 s"
 
 
 def test_more_is_said_only_where_the_server_offered_a_feature(make_home):

@@ -70,16 +70,22 @@ def test_the_note_is_written_on_change_and_rarely_otherwise(tmp_path, monkeypatc
         Journal, "leave_note", lambda self, name, value: (written.append(dict(value)), original(self, name, value))
     )
 
+    async def reached(notes):
+        async with asyncio.timeout(10):
+            while len(written) < notes:  # noqa: ASYNC110 - the journal tells nobody
+                await asyncio.sleep(0.005)
+
     async def scenario():
         condition, stop = Condition(), Stop()
         with Journal(tmp_path / "journal") as journal:
             writing = asyncio.create_task(keep_note(condition, journal, stop))
-            await asyncio.sleep(0.05)
+            await reached(1)
             for _ in range(1_000):
                 condition.polled()
-            await asyncio.sleep(0.1)
+            await reached(2)
             condition.problem("polling", "gone")
-            await asyncio.sleep(0.1)
+            await reached(3)
+            await asyncio.sleep(0.1)  # for more than these, which must not come
             stop.set()
             await writing
             assert journal.note("poller") == condition.note()

@@ -67,10 +67,8 @@ def test_a_running_job_is_marked_and_the_workers_are_woken_at_once(drive, server
         listening = Listening(rig, "cancel")
         listening.take("a", "b", start=True)
         await listening.listens(server)
-        began = time.monotonic()
         server.cancel("a")
-        await rig.until(listening.rung)
-        assert time.monotonic() - began < 0.5
+        await rig.until(listening.rung)  # not at the end of the question's 25 s
         assert [row.key for row in rig.journal.cancel_requests()] == ["a"]
         assert rig.journal.get("a").cancel_by == "the control plane"
         listening.workers.close()

@@ -251,7 +251,7 @@ def test_the_stop_cuts_a_long_poll_off(drive, extended_server):
         polled = Polled(rig)
         await rig.until(lambda: extended_server.of("poll"))
         rig.parts.stop.set()
-        await rig.until(polled.task.done, within=2)
+        await rig.until(polled.task.done)
 
     drive(extended_server, scenario)
 
@@ -322,7 +322,7 @@ def test_a_huge_retry_after_is_capped_and_the_stop_interrupts_it(drive, plain_se
         polled = Polled(rig)
         await rig.until(lambda: "45 s" in rig.condition.note()["state"])
         rig.parts.stop.set()
-        await rig.until(polled.task.done, within=2)
+        await rig.until(polled.task.done)
 
     drive(plain_server, scenario)
 

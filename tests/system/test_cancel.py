@@ -37,7 +37,7 @@ def command(stack: Stack, *words: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def test_a_busy_agent_hears_within_a_second_and_the_tree_is_gone(stack, tmp_path):
+def test_a_busy_agent_hears_at_once_and_the_tree_is_gone(stack, tmp_path):
     plane = stack.control_plane
     job_id, pid = begin(stack, tmp_path)
     time.sleep(1)
@@ -53,7 +53,7 @@ def test_a_busy_agent_hears_within_a_second_and_the_tree_is_gone(stack, tmp_path
     assert job["result"]["output"]["stdout"] == "begun\n"
     assert job["result"]["error"].startswith("cancelled")
     assert job["result"]["exitCode"] == -1
-    assert took < 1.0, f"took {took:.3f} s"
+    assert took < 2.0, f"took {took:.3f} s; promised are 2 s beyond the grace, which a script that obeys does not use"
     assert plane.api.post(f"/jobs/{job_id}/cancel").status_code == 200
 
 

@@ -129,7 +129,7 @@ def test_the_tree_is_hunted_down_before_the_row_is_settled(bookkeeper, chain, jo
     key = started(chain, journal)
     process = sleeping(trees.job_mark(key, tools.agent))
     settle = journal.owner_died
-    monkeypatch.setattr(journal, "owner_died", lambda row, **kw: (process.wait(timeout=1), settle(row, **kw))[1])
+    monkeypatch.setattr(journal, "owner_died", lambda row, **kw: (process.wait(timeout=10), settle(row, **kw))[1])
     bookkeeper.tick()
     assert process.returncode == -9
     assert journal.get(key).state is State.IN_DOUBT

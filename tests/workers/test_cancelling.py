@@ -50,12 +50,12 @@ def test_a_script_that_obeys_ends_at_once_and_keeps_what_it_printed(make_chain):
     key = chain.bash(f"echo so far; echo $$ > {pid}; sleep 20")
     script = pid_in(pid)
     asked = cancel(chain, key)
-    eventually(lambda: gone(script), what="the script gone", within=2)
+    eventually(lambda: gone(script), what="the script gone")
     took = time.monotonic() - asked
-    result = ended(chain, key, within=2)
+    result = ended(chain, key)
     assert result["output"]["stdout"] == "so far\n"
     assert "Ada" in result["error"]
-    assert took < 0.5, f"took {took:.3f} s"
+    assert took < 2, f"took {took:.3f} s; 2 s are promised for who obeys"
     assert chain.result(chain.bash("echo next"))["output"]["stdout"] == "next\n"
 
 
@@ -78,9 +78,9 @@ def test_what_ignores_the_signal_is_killed_after_its_grace(make_chain, script):
         assert chain.result(key)["status"] == "success"
     else:
         asked = cancel(chain, key)
-        ended(chain, key, within=4)
-        assert 0.9 < time.monotonic() - asked < 3
-    eventually(lambda: gone(stubborn), within=0.5, what="the stubborn one gone")
+        ended(chain, key)
+        assert 0.9 < time.monotonic() - asked < 1 + 2, "the grace, and the 2 s that are promised"
+    eventually(lambda: gone(stubborn), within=3, what="the stubborn one gone")  # the 3 s that are promised
 
 
 def test_a_second_request_changes_nothing(make_chain):
@@ -92,8 +92,8 @@ def test_a_second_request_changes_nothing(make_chain):
     asked = cancel(chain, key)
     for by in ("Bob", "Eve"):
         cancel(chain, key, by)
-    assert "Ada" in ended(chain, key, within=4)["error"]
-    assert time.monotonic() - asked < 3
+    assert "Ada" in ended(chain, key)["error"]
+    assert time.monotonic() - asked < 1 + 2, "the grace, and the 2 s that are promised"
 
 
 class Silent(http.server.BaseHTTPRequestHandler):
@@ -120,8 +120,8 @@ def test_an_action_without_a_process_is_cancelled_too(make_chain):
         key = chain.send("http.request", {"url": f"http://127.0.0.1:{server.server_address[1]}/"})
         assert Silent.arrived.wait(10), chain.row(key)
         asked = cancel(chain, key)
-        assert "may have taken effect" in ended(chain, key, within=3)["error"]
-        assert time.monotonic() - asked < 1
+        assert "may have taken effect" in ended(chain, key)["error"]
+        assert time.monotonic() - asked < 5, "not at the end of the server's 10 s"
     finally:
         Silent.released.set()
         server.shutdown()

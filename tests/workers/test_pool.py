@@ -65,8 +65,8 @@ def test_a_killed_worker_leaves_the_job_in_doubt_and_no_process_behind(make_chai
     pids = [pid_in(file) for file in (child, daemon)]
     began = time.monotonic()
     os.kill(pid_in(worker), signal.SIGKILL)
-    result = chain.result(key, within=5)
-    assert time.monotonic() - began < 2
+    result = chain.result(key)
+    assert time.monotonic() - began < 5, "promised by docs/faults.md"
     assert result["error"].startswith("in_doubt:")
     assert result["exitCode"] == -1
     assert chain.row(key).state is State.IN_DOUBT
@@ -159,7 +159,7 @@ def test_what_outlasts_the_grace_is_cut_off_and_in_doubt(make_chain):
     running = pid_in(pid)
     began = time.monotonic()
     assert chain.pool.terminate() == EXIT_OK
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 15, "it has a grace of its own of a second, not the usual 30"
     assert gone(running)
     assert chain.row(key).state is State.IN_DOUBT
 
@@ -305,7 +305,7 @@ def test_redis_may_go_away_and_come_back_while_jobs_run_and_while_none_does(make
     began = time.monotonic()
     key = chain.bash("echo again")
     assert chain.result(key)["output"]["stdout"] == "again\n"
-    assert time.monotonic() - began < 3.5
+    assert time.monotonic() - began < 10, "promised by docs/faults.md"
     assert "died" not in chain.pool.log
 
 

@@ -10,6 +10,7 @@ import pytest
 from easyalert.errors import AgentFault
 from easyalert.hardening import become_subreaper
 from tests.workers.chain import gone, pid_in
+from workers import processes
 from workers.executors.script import Script
 from workers.processes import run_process
 from workers.sdk.harness import SECRET, Harness
@@ -62,7 +63,8 @@ def test_stragglers_are_killed_and_counted(ctx, tmp_path):
     assert gone(pid_in(tmp_path / "pid"))
 
 
-def test_a_trap_may_still_speak_after_the_deadline(tmp_path):
+def test_a_trap_may_still_speak_after_the_deadline(tmp_path, monkeypatch):
+    monkeypatch.setattr(processes, "TERM_GRACE_S", 60.0)
     become_subreaper()
     ctx = Harness(Script(), tmp_path).context("bash", {}, timeout_s=1)
     began = time.monotonic()
@@ -70,7 +72,7 @@ def test_a_trap_may_still_speak_after_the_deadline(tmp_path):
     end = run_process(ctx, ["bash", "-c", script], env=ENV)
     assert end.stopped == "timed_out"
     assert end.stdout.text() == "up\ncleaning up\n"
-    assert time.monotonic() - began < 1.9, "who obeys is not waited for"
+    assert time.monotonic() - began < 30, "who obeys is not waited for"
 
 
 def test_secrets_are_found_over_the_borders_of_reads(ctx):

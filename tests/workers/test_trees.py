@@ -86,8 +86,8 @@ def test_sigterm_comes_first_and_sigkill_for_those_that_ignore_it(tmp_path):
     )
     eventually((tmp_path / "up").exists, what="the trap")
     began = time.monotonic()
-    assert trees.ask_all(lambda: trees.family(polite.pid), grace_s=5) >= 1
-    assert time.monotonic() - began < 2, "nobody waits for what has obeyed"
+    assert trees.ask_all(lambda: trees.family(polite.pid), grace_s=60) >= 1
+    assert time.monotonic() - began < 30, "nobody waits for what has obeyed"
     assert (tmp_path / "said").read_text() == "bye\n"
     assert polite.wait() == 0
 

@@ -98,7 +98,7 @@ def test_follow_tells_what_comes_when_it_comes_and_ends_with_the_job(job):
         job.send((0, "stdout", 0, b"one\n"))
         sent = time.monotonic()
         first = next(stream)
-        assert time.monotonic() - sent < 1
+        assert time.monotonic() - sent < 5, "not at the next sign of life, after 15 s"
         assert (first["event"], first["text"], first["id"]) == ("chunk", "one\n", "1-4")
         job.send((4, "stderr", 0, b"two\n"), totals=(4, 4))
         assert next(stream)["text"] == "two\n"
@@ -159,7 +159,7 @@ def test_the_servers_stop_lets_followers_go_without_an_end(job):
         threading.Timer(0.1, job.live.stop_waiting).start()
         began = time.monotonic()
         assert list(stream) == []
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 10
 
 
 def test_followers_that_leave_are_forgotten(job):

@@ -292,7 +292,7 @@ def test_the_timeout_covers_the_exchange(run):
     started = time.monotonic()
     with pytest.raises(TargetError, match=r"no complete answer within 0\.3 s"):
         run(RawHttpServer(silent), {"url": "http://SERVER/", "timeout": "0.3"})
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 15, "30 s are the limit otherwise"
 
 
 def test_the_jobs_own_limit_is_a_time_out_of_the_job(run):
@@ -332,7 +332,7 @@ def test_cancel_closes_the_connection(run):
     assert (result["status"], result["exitCode"]) == ("error", -1)
     assert "cancelled" in result["error"]
     assert closed == [True]
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 15, "30 s are the limit otherwise"
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,7 @@ def test_a_time_out_keeps_what_was_printed(harness):
     assert "1 seconds" in ran.error
     assert ran.recorded["output"]["stdout"] == "before\n"
     assert ran.result.outcome == "timed_out"
-    assert ran.recorded["durationMs"] < 3000
+    assert ran.recorded["durationMs"] < 15_000  # it would take 30 s
 
 
 def test_a_cancelled_job_ends(tmp_path):
@@ -164,14 +164,14 @@ def test_a_cancelled_job_ends(tmp_path):
     ran = harness.run("bash", {"script": "echo before; sleep 30"})
     assert ran.result.outcome == "cancelled"
     assert ran.recorded["output"]["stdout"] == "before\n"
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 15, "it would take 30 s"
 
 
 def test_the_end_does_not_wait_for_others_that_hold_the_pipes(harness):
     began = time.monotonic()
     ran = harness.run("bash", {"script": "(trap '' TERM; sleep 30) & disown; echo done"})
     assert ran.recorded["output"]["stdout"] == "done\n"
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 15, "they hold them for 30 s"
 
 
 def test_endless_output_costs_little_memory_and_keeps_the_end(harness):
