@@ -1,7 +1,7 @@
 """`easyalert-agent dashboard`: rq-dashboard on 127.0.0.1, with an account that can only read.
 
 rq-dashboard itself listens on every address, changes state on GET and takes the Redis password on its command line;
-here it gets a loopback address, a read-only account, and its settings in a private file.
+here it gets a loopback address, a read-only account, its settings in a private file, and a harmless serializer.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def main(options: argparse.Namespace) -> int:
         f"the queue is at http://127.0.0.1:{options.port} (Ctrl-C ends it); who can log in here can read it", flush=True
     )
     command = [
-        *(sys.executable, "-I", "-m", "rq_dashboard", "--bind", "127.0.0.1", "--port", str(options.port)),
+        *(sys.executable, "-I", "-m", "cli.dashboard_server", "--bind", "127.0.0.1", "--port", str(options.port)),
         # its default is the working directory: whoever writes there would run code here
         *("--disable-delete", "--extra-path", str(Path(sys.prefix))),
     ]
