@@ -8,22 +8,26 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import pickle
-from collections.abc import Iterable
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, TypeVar
 
 from redis import Redis
 from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.driver_info import DriverInfo
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
+from redis.exceptions import NoPermissionError, OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 from redis.retry import Retry
-from rq import Queue, Worker
+from rq import Queue
 from rq.exceptions import DeserializationError
 from rq.job import Job
+from rq.worker_registration import REDIS_WORKER_KEYS, WORKERS_BY_QUEUE_KEY
 
 from easyalert.errors import QueueError
 from easyalert.settings import AgentSettings
+
+log = logging.getLogger(__name__)
 
 QUEUE: Final = "easyalert"
 JOB_FUNCTION: Final = "workers.jobs.run_job"
@@ -34,6 +38,8 @@ AGENT_USER: Final = "agent"
 """The account of the agent's own programs on the embedded server; `default` is switched off there."""
 VIEWER_USER: Final = "viewer"
 """The read-only Redis account of rq-dashboard on the embedded server."""
+
+T = TypeVar("T")
 
 _PRIMITIVES: Final = (str, bytes, int, float, bool, type(None))
 
@@ -160,23 +166,78 @@ def enqueue(queue: AgentQueue, jobs: Iterable[tuple[str, str, int]]) -> int:
     if not prepared:
         return 0
     try:
-        queue.enqueue_many(prepared)
+        _mending(queue, lambda: queue.enqueue_many(prepared))
     except RedisError as error:
         raise QueueError(f"Redis does not take jobs ({type(error).__name__}); they wait in the journal") from None
     return len(prepared)
 
 
 def queued_keys(queue: AgentQueue) -> set[str]:
-    """Row keys that stand in the queue now. Raises QueueError."""
+    """Row keys that stand in the queue now, and whatever else somebody has put there. Raises QueueError."""
     try:
-        return set(queue.get_job_ids())
+        found = _mending(queue, lambda: queue.connection.lrange(queue.key, 0, -1))
     except RedisError as error:
         raise QueueError(f"Redis does not answer ({type(error).__name__})") from None
+    return {key.decode("utf-8", "replace") for key in found}
 
 
 def registered_workers(queue: AgentQueue) -> int:
     """How many RQ workers of this queue Redis knows; a killed one counts until its key runs out. Raises QueueError."""
     try:
-        return int(Worker.count(queue=queue))
+        return int(_mending(queue, lambda: queue.connection.scard(WORKERS_BY_QUEUE_KEY % queue.name)))
     except RedisError as error:
         raise QueueError(f"Redis does not answer ({type(error).__name__})") from None
+
+
+# ---- keys of ours that somebody else has written ---------------------------------------------------------------------
+
+
+def is_wrong_type(error: Exception) -> bool:
+    """True when a command met a key of another type than it works on: no server does that to itself."""
+    return isinstance(error, ResponseError) and "WRONGTYPE" in str(error)
+
+
+def is_servers_trouble(error: ResponseError) -> bool:
+    """True when the server takes no writes now, whatever the key: it may later."""
+    words = ("MISCONF", "MASTERDOWN", "NOREPLICAS", "LOADING")
+    return isinstance(error, OutOfMemoryError | ReadOnlyError | NoPermissionError) or any(
+        word in str(error) for word in words
+    )
+
+
+def remove_wrong_types(queue: AgentQueue, more: Mapping[str, str] | None = None) -> list[str]:
+    """Delete the agent's keys that hold something else than RQ puts there, and return their names. Raises RedisError.
+
+    Such a key would stop every worker, and nothing of value is lost with it: the journal puts its jobs back. `more`
+    has further keys and the type (as `TYPE` says it) that each must have.
+    """
+    types = {
+        queue.key: "list",
+        queue.redis_queues_keys: "set",
+        REDIS_WORKER_KEYS: "set",
+        WORKERS_BY_QUEUE_KEY % queue.name: "set",
+        **{
+            registry.key: "zset"
+            for registry in (queue.started_job_registry, queue.finished_job_registry, queue.failed_job_registry)
+        },
+        **(more or {}),
+    }
+    with queue.connection.pipeline(transaction=False) as pipe:
+        for key in types:
+            pipe.type(key)
+        found = dict(zip(types, pipe.execute(), strict=True))
+    wrong = [key for key, type_ in found.items() if type_.decode() not in {types[key], "none"}]
+    if wrong:
+        queue.connection.delete(*wrong)
+        log.warning("deleted %s from Redis: somebody else had put something of another type there", ", ".join(wrong))
+    return wrong
+
+
+def _mending(queue: AgentQueue, work: Callable[[], T]) -> T:
+    """What `work` returns; when a key of the wrong type stops it, that key is deleted and it is tried once more."""
+    try:
+        return work()
+    except ResponseError as error:
+        if not is_wrong_type(error) or not remove_wrong_types(queue):
+            raise
+    return work()

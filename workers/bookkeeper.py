@@ -27,7 +27,7 @@ from easyalert.cgroups import Place
 from easyalert.errors import AuditError, JournalDamaged, JournalError, QueueError
 from easyalert.journal import JobRow, Journal, State
 from easyalert.journal.pause import lift_rekey_pause
-from easyalert.queues import agent_queue, enqueue
+from easyalert.queues import agent_queue, enqueue, is_wrong_type, remove_wrong_types
 from easyalert.redact import Redactor
 from easyalert.runtime import EXIT_FAILURE, EXIT_OK, ProcessIdentity
 from workers import guards, trees
@@ -37,7 +37,7 @@ from workers.jobs import Ended
 from workers.lifeline import Lifeline
 from workers.sdk import envelope, failure
 from workers.toolbox import Toolbox
-from workers.worker import AgentWorker, pid_of, registered_names, show_end
+from workers.worker import AgentWorker, forget_names, pid_of, registered_names, show_end
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +51,8 @@ REPEATABLE_NOTE: Final = "repeatable"
 CONFINEMENT_NOTE: Final = "confinement"
 """Journal note `{"sentence", "folder"}`: how jobs' processes are kept together, and where their groups are, or null."""
 _LOOKS: Final = 4
+_STRANGERS_MAX: Final = 500
+"""No agent has had so many workers; burying each takes half a millisecond."""
 _STALE_TEMPORARY: Final = "easyalert_*"
 """Then the pid of the worker, see `Context.temporary_prefix`."""
 
@@ -313,20 +315,31 @@ class Bookkeeper:
                 self._for_redis[0]()
             except (ConnectionError, TimeoutError, OSError):
                 return
-            except Exception:
+            except Exception as error:
+                if is_wrong_type(error) and self._mended():
+                    continue
                 # a view that cannot be corrected must not keep the others from being so
                 log.exception("Redis's view of the workers could not be corrected")
             del self._for_redis[0]
+
+    def _mended(self) -> bool:
+        with contextlib.suppress(RedisError, OSError):
+            return bool(remove_wrong_types(self._queue))
+        return False
 
     def _forget_worker(self, name: str) -> None:
         self._for_redis.append(AgentWorker(self._queue, name).bury)
         self._tell_redis()
 
     def _bury_strangers(self) -> None:
-        for name in registered_names(self._queue):
+        names = registered_names(self._queue)
+        for name in names[:_STRANGERS_MAX]:
             pid = pid_of(name)
             if pid is None or _parent_of(pid) != self._pool_pid:
                 AgentWorker(self._queue, name).bury()
+        if names[_STRANGERS_MAX:]:
+            log.warning("Redis knew %d workers of this agent; nobody but somebody else puts so many there", len(names))
+            forget_names(self._queue)
 
     def _renew(self, workers: list[dict[str, Any]]) -> None:
         for known in workers:

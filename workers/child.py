@@ -12,16 +12,17 @@ import sys
 import time
 from typing import Any, Final, NoReturn
 
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from rq.executions import Execution
 
 from easyalert import crashpoints
 from easyalert.errors import JournalDamaged, JournalError
 from easyalert.hardening import become_subreaper, die_with_parent
 from easyalert.journal import JobRow, Journal
-from easyalert.queues import AgentJob, agent_queue
+from easyalert.queues import AgentJob, agent_queue, is_servers_trouble, is_wrong_type
 from easyalert.runtime import EXIT_FAILURE, EXIT_OK, this_process
 from workers import confinement, jobs
+from workers.entries import Entries
 from workers.jobs import Ended, JobRunner
 from workers.lifeline import Lifeline
 from workers.toolbox import Toolbox
@@ -32,6 +33,8 @@ log = logging.getLogger(__name__)
 _AWAY_FIRST_S: Final = 0.05
 _AWAY_CAP_S: Final = 2.0
 _DEBTS_MAX: Final = 1000
+_DEBT_TRIES: Final = 3
+"""A view that Redis refuses so often is left as it is: somebody else has written to it."""
 
 
 def child_main(tools: Toolbox, slot: int, lifeline: Lifeline) -> NoReturn:
@@ -91,7 +94,9 @@ class _Child:
         self._lifeline = lifeline
         self._journal = Journal(tools.settings.journal_path)
         name = worker_name(tools.settings.agent_name, slot, os.getpid())
-        self._worker = AgentWorker(agent_queue(tools.redis), name)
+        queue = agent_queue(tools.redis)
+        self._worker = AgentWorker(queue, name)
+        self._entries = Entries(queue, self._journal.queued_keys)
         self._runner = JobRunner(
             tools,
             self._journal,
@@ -110,6 +115,8 @@ class _Child:
         """Consecutive failures of Redis."""
         self._debts: list[tuple[AgentJob, Ended, Execution | None]] = []
         """Ends of jobs that Redis has not been told because it was away."""
+        self._tries = 0
+        """How often Redis has refused the first of them."""
         self._job: AgentJob | None = None
         self._execution: Execution | None = None
 
@@ -172,7 +179,7 @@ class _Child:
         self._lifeline.say("busy", key=key)
         crashpoints.reached("popped")
         try:
-            self._job, self._execution = self._worker.fetch(key), None
+            self._job, self._execution = self._known(key), None
             if self._job is not None:
                 self._perform(self._job)
         except (RedisError, OSError) as error:
@@ -186,6 +193,13 @@ class _Child:
             self._job = None
             self._cancels.clear()
             self._lifeline.say("idle")
+
+    def _known(self, key: str) -> AgentJob | None:
+        """The job behind a popped key; None, and it is dropped, when it is none of this agent's."""
+        if self._journal.get(key) is None:
+            self._entries.drop(key, "this agent has no such job")
+            return None
+        return self._entries.fetch(key)
 
     def _perform(self, job: AgentJob) -> None:
         self._listen()
@@ -207,11 +221,27 @@ class _Child:
 
     def _pay_debts(self) -> None:
         while self._debts:
-            self._worker.end(*self._debts[0])
+            job = self._debts[0][0]
+            try:
+                self._worker.end(*self._debts[0])
+            except ResponseError as error:
+                if is_servers_trouble(error):
+                    raise
+                # whoever writes to Redis decides what goes wrong here; none of it may keep jobs from running
+                self._tries += 1
+                if self._tries < _DEBT_TRIES:
+                    self._worker.mend(job.id)
+                    continue
+                log.warning("Redis does not show how job %s ended (%s)", job.id, type(error).__name__)
             del self._debts[0]
+            self._tries = 0
 
     def _wait_out(self, error: Exception) -> None:
         """Redis is away: wait, at most _AWAY_CAP_S, so that work goes on at once when it is back."""
+        if is_wrong_type(error):
+            with contextlib.suppress(RedisError, OSError):
+                if self._worker.mend():
+                    return
         if not self._away:
             log.warning("Redis does not answer (%s); jobs wait in the journal", type(error).__name__)
         self._away += 1

@@ -12,21 +12,21 @@ import os
 import re
 import select
 import socket
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Final
 
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 from rq import Worker
-from rq.exceptions import NoSuchJobError
+from rq.defaults import RQ_KEY_PREFIX
 from rq.executions import Execution
 from rq.job import JobStatus
 from rq.utils import now, utcformat
 from rq.worker import WorkerStatus
-from rq.worker_registration import get_keys, register, unregister
+from rq.worker_registration import REDIS_WORKER_KEYS, WORKERS_BY_QUEUE_KEY, register, unregister
 
-from easyalert.queues import RESULT_TTL_S, AgentJob, AgentQueue, PrimitiveSerializer
+from easyalert.queues import RESULT_TTL_S, AgentJob, AgentQueue, PrimitiveSerializer, remove_wrong_types
+from workers.entries import shown_job
 from workers.jobs import Ended
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,7 @@ POP_S: Final = 20
 """Length of one blocking pop; an idle worker renews its registration in between."""
 _MARGIN_S: Final = 120
 """What RQ's records of a running job outlive its time limit by; they end with the job, this is only a net."""
+_PID_DIGITS: Final = 10
 _UNFIT: Final = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
@@ -52,7 +53,7 @@ def worker_name(agent_name: str, slot: int, pid: int) -> str:
 def pid_of(name: str) -> int | None:
     """The process in a worker's name; None for a foreign name."""
     tail = name.rpartition(".")[2]
-    return int(tail) if tail.isdecimal() else None
+    return int(tail) if tail.isascii() and tail.isdecimal() and len(tail) <= _PID_DIGITS else None
 
 
 class AgentWorker(Worker):
@@ -93,12 +94,16 @@ class AgentWorker(Worker):
 
     def bury(self) -> None:
         """Remove the registration and whatever it was said to be running."""
-        running = [key.decode() for key in self.connection.smembers(self.executions_key)]
+        try:
+            running = self.connection.smembers(self.executions_key)
+        except ResponseError:  # no set: somebody else's
+            running = set()
         with self.connection.pipeline() as pipe:
             unregister(self, pipe)
             pipe.delete(self.key, self.executions_key)
             for composite in running:
-                self._forget(Execution.from_composite_key(composite, self.connection), pipe)
+                if composite.count(b":") == 1 and composite.isascii():  # else somebody else has put it there
+                    self._forget(Execution.from_composite_key(composite.decode(), self.connection), pipe)
             pipe.execute()
 
     def _forget(self, execution: Execution, pipe: Any) -> None:
@@ -135,25 +140,16 @@ class AgentWorker(Worker):
             pool.release(connection)
         return None if not answer else str(answer[1].decode("utf-8", "replace"))
 
-    def fetch(self, key: str) -> AgentJob | None:
-        """The job, if it is ours: our function, its own id as the only argument. Else it is dropped and logged."""
-        try:
-            job: AgentJob = AgentJob.fetch(key, connection=self.connection, serializer=PrimitiveSerializer)
-            function, arguments, keywords = job.func, list(job.args), dict(job.kwargs)
-        except Exception as error:
-            if isinstance(error, RedisError) and not isinstance(error, ResponseError):
-                raise
-            # whoever writes to Redis decides what goes wrong here, a key of the wrong type included
-            self._drop(key, type(error).__name__)
-            return None
-        if not callable(function) or arguments != [key] or keywords:
-            self._drop(key, "foreign arguments")
-            return None
-        return job
-
-    def _drop(self, key: str, why: str) -> None:
-        log.warning("dropped something from the queue that this agent did not put there (%.80r: %s)", key, why)
-        self.connection.delete(AgentJob.key_for(key))
+    def mend(self, *keys: str) -> bool:
+        """Delete what has another type than RQ puts there for this queue, worker and jobs; False: there was nothing."""
+        types = {self.key: "hash", self.executions_key: "set"}
+        for key in keys:
+            types |= {
+                AgentJob.key_for(key): "hash",
+                f"{RQ_KEY_PREFIX}:results:{key}": "stream",
+                f"{RQ_KEY_PREFIX}:executions:{key}": "zset",
+            }
+        return bool(remove_wrong_types(self.queue, types))
 
     # ---- what is shown of a job -------------------------------------------------------------------------------------
 
@@ -210,9 +206,8 @@ def _spans(job: AgentJob, execution: Execution | None) -> dict[str, Any]:
 
 def show_end(queue: AgentQueue, key: str, ended: Ended) -> None:
     """Show as failed a job whose worker cannot say so itself. Raises RedisError."""
-    try:
-        job = AgentJob.fetch(key, connection=queue.connection, serializer=PrimitiveSerializer)
-    except NoSuchJobError:
+    job = shown_job(queue, key)
+    if job is None:
         return
     job.failure_ttl = RESULT_TTL_S
     with queue.connection.pipeline() as pipe:
@@ -228,7 +223,13 @@ def _failure_text(key: str, ended: Ended) -> str:
     return f"{ended.word}, exit code {ended.exit_code}; see: easyalert-agent jobs {key}"
 
 
-def registered_names(queue: AgentQueue) -> Iterable[str]:
+def registered_names(queue: AgentQueue) -> list[str]:
     """Names of all workers registered for the queue. Raises RedisError."""
     prefix = AgentWorker.redis_worker_namespace_prefix
-    return [key.removeprefix(prefix) for key in get_keys(queue=queue) if key.startswith(prefix)]
+    found = (key.decode("utf-8", "replace") for key in queue.connection.smembers(WORKERS_BY_QUEUE_KEY % queue.name))
+    return [key.removeprefix(prefix) for key in found if key.startswith(prefix)]
+
+
+def forget_names(queue: AgentQueue) -> None:
+    """Forget who is registered; workers that live register again within POP_S. Raises RedisError."""
+    queue.connection.delete(WORKERS_BY_QUEUE_KEY % queue.name, REDIS_WORKER_KEYS)

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import threading
 import time
-from datetime import UTC, datetime
 
 import pytest
 from redis.exceptions import RedisError
@@ -15,7 +14,7 @@ from tests.support.waiting import eventually
 from workers import worker as module
 from workers.jobs import Ended
 from workers.lifeline import Lifeline
-from workers.worker import AgentWorker, Withdrawn, pid_of, registered_names, show_end, worker_name
+from workers.worker import AgentWorker, Withdrawn, forget_names, pid_of, registered_names, show_end, worker_name
 
 pytestmark = pytest.mark.system
 
@@ -182,25 +181,29 @@ def test_popping_says_when_redis_goes_away_meanwhile(worker, lifeline, redis_ser
     timer.join()
 
 
-def test_only_our_function_with_its_own_id_is_taken(worker, queue, client, caplog):
-    enqueue(queue, [("job_1", "x", 5)])
-    assert worker.fetch("job_1").id == "job_1"
-    now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-    for data in (
-        ("os.system", None, ["job_2"], {}),
-        ("workers.jobs.run_job", None, ["job_1"], {}),
-        ("workers.jobs.run_job", None, ["job_2"], {"x": 1}),
-    ):
-        client.hset(
-            "rq:job:job_2", mapping={"data": queue.serializer.dumps(data), "created_at": now, "status": "queued"}
-        )
-        assert worker.fetch("job_2") is None
-        assert not client.exists("rq:job:job_2")
-    assert caplog.text.count("dropped") == 3
+def test_what_others_have_put_among_the_workers_hurts_nobody(worker, queue, client):
+    client.sadd("rq:workers:easyalert", b"\xff\xfe", "rq:worker:x." + "9" * 5000, "rq:worker:edge.1.4711", "other")
+    assert set(registered_names(queue)) == {"x." + "9" * 5000, "edge.1.4711"}
+    assert pid_of("x." + "9" * 5000) is None
+    assert pid_of("x.٣") is None
+    client.sadd(worker.executions_key, b"\xff", "no-colon", "a:b:c")
+    worker.publish()
+    worker.bury()
+    assert not client.exists(worker.executions_key)
+    client.set(worker.executions_key, "text")
+    worker.bury()
+    assert not client.exists(worker.executions_key)
+    forget_names(queue)
+    assert registered_names(queue) == []
 
 
-def test_a_job_is_not_dropped_because_redis_is_away(worker, queue, redis_server):
+def test_keys_of_the_wrong_type_are_removed_and_named_and_others_left(worker, queue, client, caplog):
     enqueue(queue, [("job_1", "x", 5)])
-    redis_server.kill()
-    with pytest.raises((RedisError, OSError)):
-        worker.fetch("job_1")
+    wrong = [worker.key, "rq:results:job_1", "rq:finished:easyalert", "rq:workers"]
+    for key in wrong:
+        client.rpush(key, "x")
+    assert worker.mend("job_1")
+    assert not client.exists(*wrong)
+    assert queue.get_job_ids() == ["job_1"]
+    assert all(key in caplog.text for key in wrong)
+    assert not worker.mend("job_1")
