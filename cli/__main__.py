@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cli import trust_arguments
+from easyalert.hardening import harden
 
 EXIT_CODES: Final = """exit codes:
   0  ok (status: the agent is healthy)
@@ -29,7 +30,9 @@ JOBS_USAGE: Final = """easyalert-agent jobs [ID] [--rejected] [--limit N] [--jso
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; returns its exit code."""
+    """Run one command; returns its exit code. `arguments`: instead of this process's own."""
+    if arguments is None:
+        harden()  # commands read keys and credentials
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.version:

@@ -14,7 +14,8 @@ from sqlalchemy.exc import DatabaseError
 from controlplane.cli import exits
 from controlplane.settings import ControlPlaneSettings
 from easyalert.errors import EasyAlertError
-from easyalert.logs import configure_logging
+from easyalert.hardening import harden
+from easyalert.logs import configure_logging, log_uncaught
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
@@ -60,7 +61,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command; returns its exit code."""
+    """Run a command; returns its exit code. `argv`: instead of this process's own arguments."""
+    if argv is None:
+        harden()  # credentials on their way to an agent are in its memory, operators' tokens and keys too
     options = parser().parse_args(argv)
     given = {name: getattr(options, name, None) for name in ("data_dir", "log_level", "host", "port")}
     try:
@@ -70,6 +73,8 @@ def main(argv: list[str] | None = None) -> int:
         return _fail(f"setting {str(found['loc'][0]).upper()}: {found['msg'].lower()}", exits.USAGE)
     serving = options.command == "serve"
     configure_logging("controlplane", settings.log_level if serving or options.log_level else "WARNING")
+    if argv is None:
+        log_uncaught()
     for chatty in ("alembic", "uvicorn.error"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:

@@ -6,10 +6,24 @@ import ctypes
 import os
 import resource
 import signal
+from pathlib import Path
 from typing import Final
 
+SECRET_VARIABLES: Final = frozenset(
+    {
+        "AGENT_API_KEY",
+        "AGENT_API_KEY_PREVIOUS",
+        "AGENT_API_KEY_NEW",
+        "ADMIN_TOKEN",
+        "REDIS_URL",
+        "EASYALERT_CP_DATABASE_URL",
+    }
+)
+"""Those whose values are secrets, and every `…_PROXY`, whose URL may hold a password."""
 SUPERVISOR_PID_VARIABLE: Final = "EASYALERT_SUPERVISOR_PID"
 
+_ENVIRONMENT_BEGINS: Final = 47
+"""Of `/proc/PID/stat` behind the name: env_start and env_end, the fields 50 and 51 of proc(5), where the name is 2."""
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_DUMPABLE: Final = 4
 _PR_SET_CHILD_SUBREAPER: Final = 36
@@ -18,10 +32,31 @@ _PR_SET_CHILD_SUBREAPER: Final = 36
 def harden() -> None:
     """No core dumps, and `/proc/PID/environ` and memory closed to other processes of the same account.
 
+    What root, to whom nothing is closed, sees in `environ` holds no secret either: this process has read it by now.
     Inherited by fork, undone by exec: each program calls it first thing.
     """
     _prctl(_PR_SET_DUMPABLE, 0)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    blank_environment()
+
+
+def blank_environment() -> None:
+    """Overwrite the secrets in the block that the kernel shows as `/proc/PID/environ`; `os.environ` keeps its copies.
+
+    What C libraries see with getenv is that block: for them these variables are empty from here on.
+    """
+    fields = Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()
+    begin, end = (int(field) for field in fields[_ENVIRONMENT_BEGINS:][:2])
+    at = begin
+    for entry in ctypes.string_at(begin, end - begin).split(b"\0"):
+        name, equals, value = entry.partition(b"=")
+        if equals and value and _is_secret(name.decode("utf-8", "replace")):
+            ctypes.memset(at + len(name) + 1, 0, len(value))
+        at += len(entry) + 1
+
+
+def _is_secret(name: str) -> bool:
+    return name in SECRET_VARIABLES or name.upper().endswith("_PROXY")
 
 
 def die_with_parent(signal_number: int = signal.SIGTERM) -> None:

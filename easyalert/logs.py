@@ -19,10 +19,12 @@ import logging
 import os
 import re
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from types import TracebackType
 from typing import Any, Final, TextIO
 
 from easyalert.redact import Redactor
@@ -68,6 +70,28 @@ def configure_logging(process: str, level: str, *, secrets: Iterable[str] = ()) 
         logging.getLogger(__name__).warning(
             "LOG_LEVEL %r is unknown, INFO is used; known: %s", level, ", ".join(_LEVELS)
         )
+
+
+def log_uncaught() -> None:
+    """Have what nobody catches (in the program, a thread, a finalizer) logged as all else is, redacted, on one line.
+
+    By themselves these print the whole traceback, with the exception's text as it is.
+    """
+    log = logging.getLogger(__name__)
+
+    def of_program(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            return
+        log.critical("the program ends unexpectedly", exc_info=(kind, error, trace))
+
+    def of_thread(found: threading.ExceptHookArgs) -> None:
+        if found.exc_value is not None and not isinstance(found.exc_value, SystemExit):
+            log.error("a thread ended unexpectedly", exc_info=found.exc_value)
+
+    def of_finalizer(found: sys.UnraisableHookArgs) -> None:
+        log.error("an exception nobody could catch", exc_info=found.exc_value)
+
+    sys.excepthook, threading.excepthook, sys.unraisablehook = of_program, of_thread, of_finalizer
 
 
 def _set_level(logger: logging.Logger, level: int) -> None:

@@ -8,7 +8,7 @@ import sys
 
 from easyalert.errors import ConfigurationError
 from easyalert.hardening import follow_supervisor, harden
-from easyalert.logs import configure_logging
+from easyalert.logs import configure_logging, log_uncaught
 from easyalert.redact import Redactor
 from easyalert.runtime import EXIT_CONFIGURATION, EXIT_FAILURE
 from easyalert.settings import AgentSettings, load_settings
@@ -44,4 +44,5 @@ def begin(program: str) -> AgentSettings:
         sys.exit(EXIT_CONFIGURATION)
     os.umask(0o077)
     configure_logging(program, settings.log_level, secrets=settings.secrets())
+    log_uncaught()
     return settings

@@ -29,7 +29,7 @@ def mark(tmp_path):
     return tmp_path / "it-ran"
 
 
-def test_no_page_runs_what_somebody_has_put_into_redis(page, embedded, mark):  # noqa: F811 - pytest's way to name a fixture
+def test_no_page_runs_what_somebody_has_put_into_redis(page, embedded, mark):
     with embedded.client() as client:
         queue = agent_queue(client)
         keys = [f"job_{field}" for field in ("data", "plain", "result", "meta", "stream")]

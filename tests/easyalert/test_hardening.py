@@ -4,6 +4,7 @@ import sys
 import pytest
 
 from easyalert import hardening
+from easyalert.settings import AgentSettings
 
 
 def in_python(code):
@@ -62,3 +63,30 @@ def test_a_supervisor_that_is_gone_already_is_noticed(named, alive):
         "os.wait()"
     )
     assert in_python(code).stdout == str(alive)
+
+
+def test_secrets_are_in_no_process_list_and_still_known_to_the_program():
+    code = (
+        "import os, ctypes; from pathlib import Path; from easyalert.hardening import harden; harden(); harden()\n"
+        "shown = Path('/proc/self/environ').read_bytes()\n"
+        "print(b'c4n4ry' in shown, b'KEPT=plain-value' in shown, len(shown) > 100, os.environ['AGENT_API_KEY'], flush=True)\n"
+        "if os.fork() == 0:\n"
+        "    print(b'c4n4ry' in Path('/proc/self/environ').read_bytes(), os.environ['https_proxy'], flush=True); os._exit(0)\n"
+        "os.wait()"
+    )
+    names = [*hardening.SECRET_VARIABLES, "https_proxy", "ALL_PROXY"]
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**dict.fromkeys(names, "c4n4ry-value"), "EMPTY": "", "KEPT": "plain-value", "PATH": "x" * 200},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert sorted(done.stdout.splitlines()) == ["False True True c4n4ry-value", "False c4n4ry-value"], done.stderr
+
+
+def test_every_secret_among_the_settings_is_one_of_these_variables():
+    secret = {
+        name.upper() for name, field in AgentSettings.model_fields.items() if "SecretStr" in str(field.annotation)
+    }
+    assert secret <= hardening.SECRET_VARIABLES

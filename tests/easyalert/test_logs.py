@@ -4,6 +4,8 @@ import json
 import logging
 import os
 import re
+import subprocess
+import sys
 import warnings
 
 import pytest
@@ -225,3 +227,23 @@ def test_warnings_of_libraries_take_the_same_way(lines):
 def test_escape_controls_keeps_ordinary_text():
     assert escape_controls("Grüße, 世界 🙂") == "Grüße, 世界 🙂"
     assert escape_controls("a\tb") == r"a\tb"
+
+
+def test_what_nobody_catches_is_a_line_without_secrets():
+    code = (
+        "import threading\n"
+        "from easyalert.logs import configure_logging, log_uncaught\n"
+        "configure_logging('workers', 'INFO', secrets=['hunter2hunter2']); log_uncaught()\n"
+        "def fail(): raise ValueError('in a thread hunter2hunter2')\n"
+        "thread = threading.Thread(target=fail); thread.start(); thread.join()\n"
+        "class Odd:\n"
+        "    def __del__(self): raise ValueError('in a finalizer hunter2hunter2')\n"
+        "Odd()\n"
+        "raise ValueError('in the program hunter2hunter2')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    lines = done.stderr.splitlines()
+    assert done.returncode == 1
+    assert [line.rpartition(": ")[2] for line in lines] == [
+        "in a thread [REDACTED]", "in a finalizer [REDACTED]", "in the program [REDACTED]",
+    ], done.stderr  # fmt: skip
