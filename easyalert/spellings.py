@@ -107,6 +107,7 @@ def _encodings(text: str) -> Iterator[bytes]:
 def _raw(text: str) -> Iterator[bytes]:
     yield _utf8(text)
     yield text.encode("utf-16-le", "surrogatepass")
+    yield text.encode("utf-16-be", "surrogatepass")
     if not text.isascii() and max(text) <= "\xff":
         yield text.encode("latin-1")
 
