@@ -101,6 +101,22 @@ def test_anything_but_the_token_is_a_401_also_outside_ascii(running, header):
     assert b"www-authenticate: Bearer" in answer
 
 
+def test_tokens_are_compared_as_digests_whatever_their_length(running, monkeypatch):
+    compared = []
+
+    def compare(one, other):
+        compared.append((one, other))
+        return one == other
+
+    monkeypatch.setattr(guard.hmac, "compare_digest", compare)
+    for token in ("x", TOKEN, "y" * 5000):
+        with running.stranger(Authorization=f"Bearer {token}") as stranger:
+            stranger.get("/status")
+    assert {len(value) for pair in compared for value in pair} == {32}
+    assert [one == other for one, other in compared] == [False, True, False]
+    assert TOKEN.encode() not in {value for pair in compared for value in pair}
+
+
 def test_two_authorizations_are_none(running):
     header = f"Authorization: Bearer {TOKEN}\r\n".encode()
     answer = raw(

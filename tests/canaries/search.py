@@ -62,7 +62,11 @@ class Search:
 @functools.cache
 def everything(secret: str) -> frozenset[bytes]:
     """All forms that are looked for."""
-    return frozenset(spellings(secret)) | {secret.encode("utf-16-be"), secret.encode("utf-16-le"), secret.encode("utf-16")}
+    return frozenset(spellings(secret)) | {
+        secret.encode("utf-16-be"),
+        secret.encode("utf-16-le"),
+        secret.encode("utf-16"),
+    }
 
 
 def needles(core: str) -> set[bytes]:

@@ -8,6 +8,7 @@ import json
 import os
 import pickle
 import socket
+import stat
 import threading
 import zlib
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from datetime import UTC, datetime
 import psutil
 import pytest
 from redis import Redis
+from redis.exceptions import AuthenticationError
 from rq.command import send_command
 
 from easyalert.journal import Journal
@@ -148,6 +150,20 @@ def listener():
 
         threading.Thread(target=take, daemon=True).start()
         yield server.getsockname()[1], calls
+
+
+def test_nobody_but_the_account_itself_can_reach_the_server_or_its_files(stack, redis):
+    state = stack.agent.state_dir
+    assert stat.S_IMODE((state / "run").stat().st_mode) == 0o700
+    assert stat.S_IMODE((state / "run" / "redis.sock").stat().st_mode) == 0o700
+    folders = [path for path in (state / "redis", *(state / "redis").rglob("*")) if path.is_dir()]
+    files = [path for path in (state / "redis").rglob("*") if path.is_file()]
+    assert files
+    assert {stat.S_IMODE(path.stat().st_mode) & 0o077 for path in [*folders, *files]} == {0}
+    server = psutil.Process(stack.agent.programs()["redis"])
+    assert server.net_connections("inet") == []
+    with Redis(unix_socket_path=str(state / "run" / "redis.sock")) as stranger, pytest.raises(AuthenticationError):
+        stranger.ping()
 
 
 def test_records_that_carry_code_are_refused_and_told_once(stack, redis, mark, unharmed):
