@@ -10,7 +10,7 @@
             yield Case(
                 jobs=(Job("ssh.executeCommand", {"command": "echo-my-password"}, credential),),
                 hanging=Job("ssh.executeCommand", {"command": "sleep"}, credential),
-                holds=lambda: password in server.passwords,
+                holds=lambda: server.passwords.count(password),
             )
 
 Let the target send the secret back in every place that it has: output, error text, header, banner, certificate. A job
@@ -67,8 +67,8 @@ class Case:
     hanging: Job
     """Waits for its target, secret in hand, until it is ended. Run three times: it is timed out, it is cancelled, and
     its worker is killed."""
-    holds: Callable[[], object]
-    """Has the target got the secret of a hanging job?"""
+    holds: Callable[[], int]
+    """How many hanging jobs have come so far as to hold the secret."""
 
 
 Canary = Callable[[Secret], AbstractContextManager[Case]]

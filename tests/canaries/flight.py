@@ -31,7 +31,7 @@ from tests.support.stack import BIN, Agent, ControlPlane
 from tests.support.waiting import eventually
 from workers.registry import Registry
 
-LIMIT_S = 6
+LIMIT_S = 5
 """Of hanging jobs."""
 
 
@@ -142,7 +142,7 @@ class _Run:
         return Agent(
             folder, self.gateway.url, self.key,
             ADMIN_TOKEN=self.admin_token, REDIS_URL=f"unix://own:{self.redis_password}@{self.redis.socket_path}?db=0",
-            LOG_LEVEL="DEBUG", ALLOW_PRIVATE_NETWORK="true", MAX_CONCURRENT_JOBS="4", CANCEL_GRACE_SECONDS="1",
+            LOG_LEVEL="DEBUG", ALLOW_PRIVATE_NETWORK="true", MAX_CONCURRENT_JOBS="6", CANCEL_GRACE_SECONDS="1",
             POLL_INTERVAL="1", TMPDIR=str(folder / "tmp"),
         )  # fmt: skip
 
@@ -168,13 +168,12 @@ class _Run:
         eventually(self._online, within=60, what="the agent online")
         self.flight.watch = self.watch = Watch(Search(self.secrets))
         cases = self._cases()
-        hanging = self._hang(cases)
+        self._hang(cases)
         self._send([job for case in cases.values() for job in case.jobs])
         self._mistakes()
-        self._end_hanging(hanging)
         self._refused_control_plane()
         self._wait_for_all()
-        self.flight.search(self._answers())
+        self.flight.search(self._answers(list(self.flight.ended)))
         self.flight.search(self._redis(), agents=True)
         self.flight.search(stores.rows(self.agent.state_dir / "journal.sqlite3"), agents=True)
         self.flight.search(
@@ -232,25 +231,24 @@ class _Run:
         for number, job in enumerate(jobs):
             self.flight.jobs.append((self._submit(job, number), job))
 
-    def _hang(self, cases: dict[str, Case]) -> list[tuple[str, Case]]:
-        found = []
+    def _hang(self, cases: dict[str, Case]) -> None:
+        """Of each case, one that is timed out, one that is cancelled, one whose worker is killed, secret in hand."""
         for number, case in enumerate(cases.values()):
-            for how in ("timed out", "cancelled", "killed"):
-                more = {} if how == "timed out" else {"idempotent": False}
-                job = Job(case.hanging.action, {**case.hanging.params, "timeout": LIMIT_S}, case.hanging.credential)
-                job_id = self._submit(job, 900 + number, **more)
-                self.flight.hanged[job_id] = how
-                found.append((job_id, case))
-        return found
+            self._hanging(case, number, "timed out", timeout=LIMIT_S)
+            eventually(lambda case=case: case.holds() == 1, within=60, what="a job holding the secret")
+            for how, end in (("cancelled", self._cancel), ("killed", self._kill_worker_of)):
+                holding = case.holds()
+                job_id = self._hanging(case, number, how, timeout=300)
+                eventually(lambda n=holding, case=case: case.holds() > n, within=60, what="a job holding the secret")
+                end(job_id)
 
-    def _end_hanging(self, hanging: list[tuple[str, Case]]) -> None:
-        """Those that still run: cancelled, or their worker killed, with the secret in its hands."""
-        for job_id, case in hanging:
-            eventually(case.holds, within=60, what=f"{self.flight.hanged[job_id]} job holding the secret")
-            if self.flight.hanged[job_id] == "cancelled":
-                self._cancel(job_id)
-            elif self.flight.hanged[job_id] == "killed":
-                self._kill_worker_of(job_id)
+    def _hanging(self, case: Case, number: int, how: str, *, timeout: int) -> str:
+        job = case.hanging
+        job_id = self._submit(
+            Job(job.action, {**job.params, "timeout": timeout}, job.credential), 900 + number, idempotent=False
+        )
+        self.flight.hanged[job_id] = how
+        return job_id
 
     def _cancel(self, job_id: str) -> None:
         self.plane.api.post(f"/jobs/{job_id}/cancel")
@@ -325,8 +323,8 @@ class _Run:
 
     # ---- looking ----------------------------------------------------------------------------------------------------
 
-    def _answers(self) -> Iterator[tuple[str, bytes]]:
-        known = {"agent_id": [self.agent_id], "pool_id": ["default"], "job_id": list(self.flight.ended)}
+    def _answers(self, jobs: list[str]) -> Iterator[tuple[str, bytes]]:
+        known = {"agent_id": [self.agent_id], "pool_id": ["default"], "job_id": jobs}
         document = self.plane.api.get(f"{self.plane.url}/openapi.json").json()
         with httpx.Client(base_url=self.plane.url, headers=self.plane.api.headers, timeout=40) as client:
             yield from stores.answers(client, document, known)
@@ -402,7 +400,7 @@ class _Run:
         password = (run / "redis_password").read_text()
         with Redis(unix_socket_path=str(run / "redis.sock"), username="agent", password=password) as client:
             self.flight.search(stores.redis_keys(client), agents=True)
-        self.flight.search(self._answers())
+        self.flight.search(self._answers([again for again, _ in self.flight.jobs[-1:]]))
         database = self.flight.folder / "cp" / "controlplane.sqlite3"
         self.flight.search(stores.rows(database))
         self.flight.search(stores.copies(database, self.flight.folder / "copies"))

@@ -85,7 +85,7 @@ def test_no_way_to_fail_shows_the_secret(make_chain, form):
         result = chain.result(chain.send(f"pigeon.{action}", {}, connection_id=action))
         assert result["status"] == status
         if action == "talks":
-            assert result["output"] == {"[REDACTED]": "[REDACTED]"}
+            assert result["output"] == {"[REDACTED]": "[REDACTED]", "redactions": 2}
     log = chain.pool.log
     assert "a thread ended unexpectedly" in log
     assert "an exception nobody could catch" in log

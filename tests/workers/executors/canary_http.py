@@ -82,7 +82,7 @@ def _case(secret: Secret, base: str, server: Any) -> Case:
         ),
     )  # fmt: skip
     hanging = Job("http.request", {"url": "/hang", "method": "POST"}, bearer("hanging"))
-    return Case((*places, *other), hanging, lambda: server.held)
+    return Case((*places, *other), hanging, lambda: len(server.held))
 
 
 class _Echo(BaseHTTPRequestHandler):

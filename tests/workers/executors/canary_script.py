@@ -24,7 +24,7 @@ os.write(1, data)
 @contextmanager
 def canary(secret: Secret) -> Iterator[Case]:
     """Printed whole, in pieces, on both streams, and left in files."""
-    forms, held = quote(str(secret.forms)), Path(secret.forms).with_name("held-by-a-script")
+    forms, held = quote(str(secret.forms)), Path(secret.forms).with_name("held")
     sent = {"env": {"TOKEN": secret.sent("script env")}, "args": [secret.sent("script arg")]}
     yield Case(
         jobs=(
@@ -34,6 +34,6 @@ def canary(secret: Secret) -> Iterator[Case]:
             Job("script.bash", {"script": f"cp {forms} here; cp {forms} $TMPDIR/there; cat {forms} >&2"}),
             Job("script.bash", {"script": f"# {secret.sent('script text')}\ntrue", **sent}, redacts=False),
         ),
-        hanging=Job("script.bash", {"script": f"cat {forms}; cp {forms} here; touch {quote(str(held))}; sleep 60"}),
-        holds=held.exists,
+        hanging=Job("script.bash", {"script": f"cat {forms}; cp {forms} here; echo >> {quote(str(held))}; sleep 60"}),
+        holds=lambda: len(held.read_bytes()) if held.exists() else 0,
     )
