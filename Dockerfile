@@ -1,5 +1,5 @@
 # One image for the agent, the control plane and the queue's web page; the command decides:
-#   easyalert-agent run (default) | easyalert-controlplane serve | rq-dashboard
+#   easyalert-agent run (default) | easyalert-controlplane serve | python -I -m cli.dashboard_server
 # It works with a read-only root file system, without capabilities, as uid 1000. State: /home/agent/.easyalert (agent),
 # /var/lib/easyalert (control plane).
 

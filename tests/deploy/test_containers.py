@@ -67,3 +67,9 @@ def test_our_containers_are_closed(service):
     assert "cap_drop: [ALL]" in shared
     assert "no-new-privileges:true" in shared
     assert COMPOSE.split(f"\n  {service}:\n")[1].lstrip().startswith("<<: *ours")
+
+
+def test_the_dashboard_is_the_one_that_unpickles_nothing_but_primitives():
+    block = COMPOSE.split("\n  rq-dashboard:\n")[1]
+    assert 'command: ["python", "-I", "-m", "cli.dashboard_server", ' in block
+    assert '"rq-dashboard", "--bind"' not in COMPOSE
