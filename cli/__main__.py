@@ -158,6 +158,12 @@ def _vault_parser(vault: argparse.ArgumentParser) -> None:
     one.add_argument("id", metavar="ID", help="the connection's id")
     one.add_argument("--yes", action="store_true", help="do not ask")
     one = command(
+        "unbind",
+        "forget to which address credentials have been sent",
+        "For entries that name no address of their own: the address of their next use counts then.",
+    )
+    one.add_argument("id", metavar="ID", help="the connection's id")
+    one = command(
         "rekey",
         "encrypt the vault anew under the agent's next API key",
         "The key comes from --key-file, AGENT_API_KEY_NEW or a prompt. No job starts until the agent is restarted.",

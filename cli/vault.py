@@ -18,6 +18,7 @@ from cli.vault_backup import export, import_
 from cli.vault_looks import doctor, list_names, opened
 from easyalert.audit import record
 from easyalert.errors import ConfigurationError, EntryNotFound
+from easyalert.journal import Journal
 from easyalert.rotation import Rotation
 from easyalert.runtime import EXIT_OK
 from easyalert.settings import AgentSettings, load_settings
@@ -37,6 +38,7 @@ def main(options: argparse.Namespace) -> int:
         "doctor": doctor,
         "set": _set,
         "delete": _delete,
+        "unbind": _unbind,
         "rekey": _rekey,
         "export": export,
         "import": import_,
@@ -69,6 +71,18 @@ def _delete(settings: AgentSettings, options: argparse.Namespace) -> int:
     vault.delete(connection_id)
     _record(settings, "credential.deleted", connectionId=connection_id)
     _say(options, f"credentials of '{connection_id}' are deleted", deleted=connection_id)
+    return EXIT_OK
+
+
+def _unbind(settings: AgentSettings, options: argparse.Namespace) -> int:
+    with Journal(settings.journal_path) as journal:
+        bound = journal.unbind(options.id, by=here())
+    if bound is None:
+        raise EntryNotFound(
+            f"the credentials of '{plain(options.id)}' are bound to no address by use; see: easyalert-agent vault list"
+        )
+    line = f"'{plain(options.id)}' is no longer bound to {plain(bound.address)}; the address of its next use counts"
+    _say(options, line, unbound=options.id, address=bound.address)
     return EXIT_OK
 
 

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shlex
 import time
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 
 from easyalert import crashpoints, wakeup
-from easyalert.errors import AgentFault, JournalDamaged, JournalError, JournalFull
+from easyalert.errors import AgentFault, JournalDamaged, JournalError, JournalFull, PolicyRefused
 from easyalert.journal import JobRow, Journal, State
 from easyalert.journal.file import ToRecord
 from easyalert.logs import hidden_in_logs
@@ -156,11 +158,22 @@ class JobRunner:
             network_policy=self._tools.network_policy,
             allow_os_restart=settings.allow_os_restart,
             read_credential=read_credential,
+            bind=self._bind,
             deadline=began + row.timeout_s,
             cancelled=lambda: self._cancelled_by(row.key) is not None,
             wake_fd=self._wake_fd,
             cancel_grace_s=float(settings.cancel_grace_seconds),
         )
+
+    def _bind(self, connection_id: str, entry: dict[str, Any], address: str) -> None:
+        bound = self._journal.bind(connection_id, self._tools.entry_digest(entry), address)
+        if bound.address != address:
+            since = datetime.fromtimestamp(bound.at, UTC)
+            raise PolicyRefused(
+                f"the credential of connection '{connection_id}' has been used for {bound.address} since "
+                f"{since:%Y-%m-%d} and is not sent to {address}; if it belongs there now, run on the agent: "
+                f"easyalert-agent vault unbind {shlex.quote(connection_id)}"
+            )
 
     def _live(self, row: JobRow) -> LiveOutput:
         settings = self._tools.settings

@@ -105,6 +105,12 @@ class Toolbox:
         except WrongKey as error:
             raise CredentialError(f"the vault of this agent is locked: {error}") from None
 
+    def entry_digest(self, entry: dict[str, Any]) -> str:
+        """Keyed digest of a vault entry, by which it is known as the same one. Raises AgentFault without a key."""
+        if self.private_key is None:
+            raise AgentFault("this agent's key file belongs to another AGENT_API_KEY; restart the agent")
+        return self.private_key.digest(json.dumps(entry, sort_keys=True).encode())
+
     def secrets(self) -> tuple[str, ...]:
         """The agent's own secrets, read anew: the admin token may have been made after this process began."""
         known = self.settings.secrets()

@@ -15,7 +15,7 @@ from easyalert.errors import JournalDamaged, JournalError
 
 log = logging.getLogger(__name__)
 
-SCHEMA_VERSION: Final = 5
+SCHEMA_VERSION: Final = 6
 _PATIENCE_S: Final = 15.0
 """How long a writer waits for another one."""
 
@@ -24,6 +24,13 @@ _AUDIT_TABLE: Final = """CREATE TABLE audit (
     at REAL NOT NULL,
     kind TEXT NOT NULL,
     fields TEXT NOT NULL
+) STRICT"""
+
+_BINDINGS_TABLE: Final = """CREATE TABLE bindings (
+    connection_id TEXT PRIMARY KEY,
+    entry TEXT NOT NULL,
+    address TEXT NOT NULL,
+    at REAL NOT NULL
 ) STRICT"""
 
 _TABLES: Final = (
@@ -72,6 +79,8 @@ CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE spent (signature TEXT PRIMARY KEY, key TEXT NOT NULL, expires_at REAL NOT NULL) STRICT;
 """
     + _AUDIT_TABLE
+    + ";\n"
+    + _BINDINGS_TABLE
 )
 
 _UPGRADES: Final = {
@@ -82,6 +91,7 @@ _UPGRADES: Final = {
     ),
     3: (_AUDIT_TABLE,),
     4: ("ALTER TABLE jobs ADD COLUMN requested_by TEXT",),
+    5: (_BINDINGS_TABLE,),
 }
 """From each older format to the next one, in place. `_TABLES` is always the newest."""
 

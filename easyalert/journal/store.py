@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
+from easyalert.journal.bindings import CredentialBindings
 from easyalert.journal.figures import Figures, read_figures
 from easyalert.journal.file import OWNED_SQL, ToRecord, job_fields, owner_columns
 from easyalert.journal.pause import local_pause
@@ -23,7 +24,7 @@ _REJECTED_KEPT_S = 30 * 86400
 """Results the control plane refused are kept this long for people, whatever the de-duplication memory."""
 
 
-class Journal(SpentSignatures, ClockSteps):
+class Journal(SpentSignatures, CredentialBindings, ClockSteps):
     """Raises JournalError (disk, lock) or JournalDamaged. Writes are durable, except what would be said again."""
 
     # ---- taking jobs (poller) ---------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from cli.__main__ import main
 from easyalert.journal import Journal
 from easyalert.journal.pause import local_pause
 from easyalert.sealing import ensure_key_pair, load_private_key, load_public_key
+from easyalert.settings import load_settings
 from tests.cli.vault_fixtures import KEY, NEW, SECRET, cheap_derivation, run, store
 from vault import Vault, VaultKey
 
@@ -49,6 +50,18 @@ def test_delete_asks_where_there_is_a_terminal_and_wants_yes_where_there_is_none
     code, _, err = run("delete", "web-1", "--yes")
     assert code == 1
     assert "vault list" in err
+
+
+def test_unbind_forgets_where_credentials_went(run, store):
+    code, _, err = run("unbind", "web-1")
+    assert code == 1
+    assert "bound to no address" in err
+    with Journal(load_settings().journal_path) as journal:
+        journal.bind("web-1", "digest", "10.0.0.5")
+    code, out, _ = run("unbind", "web-1", "--json")
+    assert (code, json.loads(out)) == (0, {"unbound": "web-1", "address": "10.0.0.5"})
+    with Journal(load_settings().journal_path) as journal:
+        assert journal.bindings() == []
 
 
 @pytest.fixture

@@ -71,6 +71,11 @@ class Odd(Executor):
         text = "y" * 490 + credential["password"]
         return failure(text, output={"seen": credential["password"], credential["password"]: 1})
 
+    @action("send", idempotent=False)
+    async def send(self, ctx: Context, params: Nothing) -> ExecutorResult:
+        ctx.bind_credential(ctx.params["to"])
+        return success({"to": ctx.params["to"]})
+
     @action("count", idempotent=lambda params: params.n == 0)
     async def count(self, ctx: Context, params: Counted) -> ExecutorResult:
         return success({"n": params.n})

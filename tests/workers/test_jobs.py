@@ -12,6 +12,7 @@ from easyalert.runtime import this_process
 from tests.support.agent_home import API_KEY
 from tests.workers.chain import Chain
 from tests.workers.oddities import foreign
+from vault import Vault, VaultKey
 from workers import jobs
 from workers.jobs import Ended, JobRunner, cut, run_job
 from workers.registry import Registry
@@ -57,6 +58,24 @@ def test_a_job_runs_once_and_is_recorded(chain, runner, announced):
 
 def test_what_is_not_there_is_not_run(runner):
     assert runner.run("missing") is None
+
+
+def test_a_credential_without_address_goes_where_it_has_gone_before(chain, runner):
+    """Defect C2."""
+
+    def send(to):
+        return run(chain, runner, "odd.send", {"to": to}, connection_id="conn-1")[1].result
+
+    vault = Vault(chain.home.settings.vault_path, VaultKey(API_KEY))
+    vault.put("conn-1", {"password": "hunter2hunter2"})
+    assert send("one.example")["status"] == "success"
+    assert send("one.example")["status"] == "success"
+    refused = send("two.example")
+    assert (refused["status"], refused["exitCode"]) == ("error", -1)
+    assert "has been used for one.example since 2" in refused["error"]
+    assert "easyalert-agent vault unbind conn-1" in refused["error"]
+    vault.put("conn-1", {"password": "hunter3hunter3"})  # whoever can deliver the secret knows it
+    assert send("two.example")["status"] == "success"
 
 
 def test_a_late_job_is_not_started(chain, runner, announced):

@@ -9,6 +9,9 @@ job says `followRedirects`: then each hop is judged anew by the rules of `worker
 2. `baseUrl`, `url` or `host` (with `port`) of `params.connectionConfig`;
 3. `baseUrl` of the job's parameters, where the control plane puts the connection's configuration (contract 3.0).
 
+Where the vault's entry names none, the agent remembers the first origin that its credential was sent to, and refuses
+every other from then on (`Context.bind_credential`).
+
 A `host` without scheme means https. A request with a credential to any other origin, or with a credential that is bound
 to none, is refused before a connection is opened, instead of being sent without it: whoever names a connection wants
 its credential used. A connection without vault entry, or whose entry holds no secret, is sent without (contract 3.0).
@@ -252,7 +255,10 @@ def _output(ctx: Context, exchanged: _Exchanged) -> dict[str, Any]:
 def _auth(
     ctx: Context, credential: dict[str, Any], target: Target, addresses: tuple[str, ...]
 ) -> tuple[bytes, bytes] | None:
-    """The header that carries the credential; None when there is none. Raises PolicyRefused for a foreign origin."""
+    """The header that carries the credential; None when there is none. Raises PolicyRefused for a foreign origin.
+
+    `addresses`: what may say where it belongs, the vault's entry first.
+    """
     header = auth_header(credential, str(ctx.connection_id))
     if header is None:
         return None
@@ -270,4 +276,6 @@ def _auth(
         raise PolicyRefused(
             f"the credential of connection '{ctx.connection_id}' belongs to {bound} and is not sent to {target.origin}"
         )
+    if not addresses[0]:
+        ctx.bind_credential(bound)
     return header

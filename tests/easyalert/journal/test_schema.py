@@ -219,7 +219,9 @@ def make_format(path, version):
     """What an agent of an older format has left: what the formats after it brought is taken out again."""
     fill(path)
     with sqlite3.connect(path) as db:
-        db.execute("ALTER TABLE jobs DROP COLUMN requested_by")
+        db.execute("DROP TABLE bindings")
+        if version < 5:
+            db.execute("ALTER TABLE jobs DROP COLUMN requested_by")
         if version < 4:
             db.execute("DROP TABLE audit")
         if version < 3:
@@ -243,6 +245,7 @@ def test_an_older_journal_is_upgraded_in_place_and_keeps_its_rows(path, door, ve
         journal.take([new_job("new")])
         assert journal.cancel("new", "Ada") == "cancelled"
         assert journal.spent_by("new") is None
+        assert journal.bindings() == []
         assert [entry.kind for entry in journal.audit_waiting(500)][-2:] == ["job.ended", "job.cancel"]
     assert set_aside_if_damaged(path) is None, "an upgraded file has the tables of a new one"
 

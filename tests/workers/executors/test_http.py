@@ -548,3 +548,45 @@ def test_cookies_do_not_pass_from_job_to_job(run, tmp_path):
         return server.seen[0]
 
     assert "cookie" not in asyncio.run(job())["headers"]
+
+
+class TestBinding:
+    """A credential whose entry names no address is bound to the first it is used for (`Context.bind_credential`)."""
+
+    def run_bound(self, tmp_path, credential, params, bind):
+        async def job():
+            server = Echo()
+            async with server.running() as port:
+                wired = json.loads(json.dumps([credential, params]).replace("SERVER", f"127.0.0.1:{port}"))
+                ctx = context(tmp_path, wired[1], wired[0])
+                ctx.bind = bind
+                try:
+                    await HttpExecutor().run(ctx, "request")
+                except PolicyRefused:
+                    return server, port
+            return server, port
+
+        return asyncio.run(job())
+
+    @pytest.mark.parametrize(
+        "params",
+        [{"url": "/x", "baseUrl": "http://SERVER/api"}, {"url": "/x", "connectionConfig": {"host": "http://SERVER"}}],
+        ids=["baseUrl", "connectionConfig"],
+    )
+    def test_its_origin_is_told_before_anything_is_sent(self, tmp_path, params):
+        told = []
+        _, port = self.run_bound(tmp_path, {"token": TOKEN}, params, lambda *said: told.append(said))
+        assert told == [("conn-1", {"token": TOKEN}, f"http://127.0.0.1:{port}")]
+
+    def test_refused_nothing_is_sent(self, tmp_path):
+        def refuse(*_):
+            raise PolicyRefused("bound elsewhere")
+
+        server, _ = self.run_bound(tmp_path, {"token": TOKEN}, {"baseUrl": "http://SERVER/"}, refuse)
+        assert server.seen == []
+
+    @pytest.mark.parametrize("credential", [{"token": TOKEN, "baseUrl": "http://SERVER/"}, {"note": "no secret"}])
+    def test_the_owners_word_and_no_secret_need_no_memory(self, tmp_path, credential):
+        told = []
+        self.run_bound(tmp_path, credential, {"url": "http://SERVER/"}, lambda *said: told.append(said))
+        assert told == []
