@@ -12,6 +12,8 @@ Part = dict[str, Any]
 
 SEE_LOG: Final = "the agent's log says why: journalctl -u easyalert-agent, or the terminal of `easyalert-agent run`"
 
+HOW_TO_ISOLATE: Final = "mend what it says, or set SCRIPT_ISOLATION; docs/isolation.md says what each way needs"
+
 
 def problems(settings: AgentSettings, state: Part) -> list[Part]:
     """What makes a running agent degraded, the most telling first."""
@@ -66,6 +68,8 @@ def _storage(settings: AgentSettings, state: Part) -> list[Part]:
         found.append(_advice(state["jobs"]["error"] or "there is no job journal", SEE_LOG))
     if state["vault"]["state"] in {"locked", "damaged", "unavailable"}:
         found.append(_advice(state["vault"]["error"], f"ls -l {shlex.quote(str(settings.vault_path))}*"))
+    if state["isolation"]["mode"] == "refused":
+        found.append(_advice(state["isolation"]["sentence"], HOW_TO_ISOLATE))
     if state["policy"]["state"] != "ok":
         reason = f": {state['policy']['error']}" if state["policy"]["error"] else ""
         found.append(_advice(f"policy: {state['policy']['state']}{reason}", "easyalert-agent policy show"))
@@ -79,6 +83,8 @@ def hints(state: Part) -> list[Part]:
         local = pause["kind"] == "paused"
         undo = "easyalert-agent resume" if local else "enable the agent on the control plane"
         found.append(_advice(f"no new jobs are {'started' if local else 'taken'}: {pause['sentence']}", undo))
+    if state["isolation"]["mode"] == "none" and state["isolation"]["asked"] != "none":
+        found.append(_advice(f"scripts are not isolated: {state['isolation']['reason']}", HOW_TO_ISOLATE))
     if state["running"] and state["poller"] not in {None, "ok"}:  # one failed request is no reason for an alarm
         waiting = state["jobs"].get("undelivered")
         results = f"; {waiting} results wait to be delivered" if waiting else ""

@@ -27,7 +27,7 @@ from easyalert.settings import AgentSettings
 
 Part = dict[str, Any]
 
-_NOTES: Final = ("registration", "poller", "heartbeat", "confinement", "policy")
+_NOTES: Final = ("registration", "poller", "heartbeat", "confinement", "isolation", "policy")
 
 
 def collect(settings: AgentSettings) -> Part:
@@ -55,6 +55,9 @@ def collect(settings: AgentSettings) -> Part:
         "policy": policy_state(settings, notes["policy"], running=pid is not None),
         "freeDiskMb": _free_disk_mb(settings),
         "confinement": notes["confinement"].get("sentence"),
+        "isolation": {
+            name: notes["isolation"].get(name) for name in ("mode", "asked", "exposed", "reason", "sentence")
+        },
     }
     state["problems"] = problems(settings, state) if state["running"] else []
     state["hints"] = hints(state)

@@ -62,6 +62,7 @@ def _rows(state: Part) -> list[tuple[str, str]]:
         ("redis", f"{state['redis']['kind']}, {state['redis']['state']}"),
         ("vault", _vault(state["vault"])),
         ("policy", plain(policy_line(state["policy"]))),
+        ("scripts", plain(state["isolation"]["sentence"] or "-")),
     ]
     programs = [
         (

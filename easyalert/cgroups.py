@@ -35,6 +35,8 @@ class Place:
     folder: Path
     limits: bool
     """Groups in it can limit their number of processes."""
+    memory: Path | None = None
+    """Where groups can limit memory: the same folder with version 2, one of another hierarchy with version 1."""
 
 
 class Group:
@@ -86,6 +88,27 @@ class Group:
         except OSError:
             return False
         return True
+
+    def limit_memory(self, most_bytes: int) -> None:
+        """All its processes together, swap included, from now on. Raises OSError where it cannot."""
+        if (self.folder / "memory.max").exists():
+            _write(self.folder / "memory.max", str(most_bytes))
+            names = {"memory.swap.max": "0"}
+        else:
+            _write(self.folder / "memory.limit_in_bytes", str(most_bytes))
+            names = {"memory.memsw.limit_in_bytes": str(most_bytes)}
+        for name, value in names.items():
+            with contextlib.suppress(OSError):  # a kernel without accounts of swap
+                _write(self.folder / name, value)
+
+    def kills_for_memory(self) -> int:
+        """How many processes the kernel has killed since the group was made because it was out of memory."""
+        for name in ("memory.events", "memory.oom_control"):
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                for line in (self.folder / name).read_text(encoding="ascii").splitlines():
+                    if line.split()[0] == "oom_kill":
+                        return int(line.split()[1])
+        return 0
 
     def _end_around_me(self, within_s: float) -> bool:
         if (self.folder / "pids.max").exists():
@@ -143,9 +166,21 @@ def find_place(*, mounts: str | None = None, own: str | None = None) -> Place | 
             continue
         if version == 2 and group.name == PROGRAMS_GROUP:
             group = group.parent
-        if os.access(group, os.W_OK | os.X_OK) and os.access(group / "cgroup.procs", os.W_OK):
-            return Place(group, version == 1 or _gives_pids(group))
+        if _may_be_used(group):
+            if version == 1:
+                return Place(group, limits=True, memory=_memory_group(_mounts(mounts, "memory"), own))
+            return Place(group, _gives(group, "pids"), group if _gives(group, "memory") else None)
     return None
+
+
+def _may_be_used(group: Path) -> bool:
+    return os.access(group, os.W_OK | os.X_OK) and os.access(group / "cgroup.procs", os.W_OK)
+
+
+def _memory_group(mounts: dict[int, list[tuple[Path, str]]], own: str) -> Path | None:
+    """This process's group in the memory hierarchy of version 1, where groups may be made in it."""
+    group = _own_group(1, mounts, own, "memory")
+    return group if group is not None and _may_be_used(group) else None
 
 
 def step_aside() -> None:
@@ -163,21 +198,22 @@ def step_aside() -> None:
         inner = Group(group / PROGRAMS_GROUP)
         inner.make(None)
         inner.enter()
-        _gives_pids(group)
+        _gives(group, "pids")
+        _gives(group, "memory")
 
 
-def _gives_pids(group: Path) -> bool:
-    """Whether groups below a version 2 group have the controller `pids`; switches it on where that harms nobody.
+def _gives(group: Path, controller: str) -> bool:
+    """Whether groups below a version 2 group have the controller; switches it on where that harms nobody.
 
     With processes in it, the group would become the root of a threaded subtree, which no process can enter. The root of
     all groups, which has no type, may have processes.
     """
     switch = group / "cgroup.subtree_control"
     with contextlib.suppress(OSError):
-        if "pids" in switch.read_text(encoding="ascii").split():
+        if controller in switch.read_text(encoding="ascii").split():
             return True
         if not (group / "cgroup.type").exists() or not Group(group).members():
-            _write(switch, "+pids")
+            _write(switch, f"+{controller}")
             return True
     return False
 
@@ -185,34 +221,36 @@ def _gives_pids(group: Path) -> bool:
 def _own(sibling: Path) -> Path:
     """The calling process's group in the hierarchy that `sibling` belongs to."""
     own = Path("/proc/self/cgroup").read_text(encoding="utf-8")
-    for version in (1, 2):
-        for mount, root in _mounts(None).get(version, ()):
+    for version, controller in ((1, "pids"), (1, "memory"), (2, "pids")):
+        for mount, root in _mounts(None, controller).get(version, ()):
             if sibling.is_relative_to(mount):
-                group = _below(mount, root, version, own)
+                group = _below(mount, root, version, own, controller)
                 if group is not None:
                     return group
     raise FileNotFoundError(f"{sibling} is in no hierarchy of control groups")
 
 
-def _own_group(version: int, mounts: dict[int, list[tuple[Path, str]]], own: str) -> Path | None:
+def _own_group(
+    version: int, mounts: dict[int, list[tuple[Path, str]]], own: str, controller: str = "pids"
+) -> Path | None:
     for mount, root in mounts.get(version, ()):
-        group = _below(mount, root, version, own)
+        group = _below(mount, root, version, own, controller)
         if group is not None and group.is_dir():
             return group
     return None
 
 
-def _below(mount: Path, root: str, version: int, own: str) -> Path | None:
+def _below(mount: Path, root: str, version: int, own: str, controller: str = "pids") -> Path | None:
     """Where the group of /proc/self/cgroup shows under a mount that shows `root` of the hierarchy."""
     for line in own.splitlines():
         number, controllers, path = line.split(":", 2)
-        ours = "pids" in controllers.split(",") if version == 1 else number == "0"
+        ours = controller in controllers.split(",") if version == 1 else number == "0"
         if ours and Path(path).is_relative_to(root):
             return mount / Path(path).relative_to(root)
     return None
 
 
-def _mounts(table: str | None) -> dict[int, list[tuple[Path, str]]]:
+def _mounts(table: str | None, controller: str = "pids") -> dict[int, list[tuple[Path, str]]]:
     """Version → mount points, each with the part of the hierarchy it shows (proc(5), mountinfo)."""
     text = Path("/proc/self/mountinfo").read_text(encoding="utf-8") if table is None else table
     found: dict[int, list[tuple[Path, str]]] = {1: [], 2: []}
@@ -221,7 +259,7 @@ def _mounts(table: str | None) -> dict[int, list[tuple[Path, str]]]:
         fields, kind = before.split(), after.split()
         if kind[0] == "cgroup2":
             found[2].append((Path(fields[4]), fields[3]))
-        elif kind[0] == "cgroup" and "pids" in kind[2].split(","):
+        elif kind[0] == "cgroup" and controller in kind[2].split(","):
             found[1].append((Path(fields[4]), fields[3]))
     return found
 

@@ -24,6 +24,8 @@ SUPERVISOR_PID_VARIABLE: Final = "EASYALERT_SUPERVISOR_PID"
 
 _ENVIRONMENT_BEGINS: Final = 47
 """Of `/proc/PID/stat` behind the name: env_start and env_end, the fields 50 and 51 of proc(5), where the name is 2."""
+_PR_CAP_AMBIENT: Final = 47
+_PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_DUMPABLE: Final = 4
 _PR_SET_CHILD_SUBREAPER: Final = 36
@@ -59,6 +61,11 @@ def _is_secret(name: str) -> bool:
     return name in SECRET_VARIABLES or name.upper().endswith("_PROXY")
 
 
+def allow_looks() -> None:
+    """What `harden` has closed is open to the account's other processes until `harden` is called again."""
+    _prctl(_PR_SET_DUMPABLE, 1)
+
+
 def die_with_parent(signal_number: int = signal.SIGTERM) -> None:
     """Have the kernel signal this process when its parent dies. The caller compares `os.getppid()` afterwards.
 
@@ -82,6 +89,20 @@ def follow_supervisor() -> bool:
 def become_subreaper() -> None:
     """Orphaned descendants, double-forked daemons included, become children of this process."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def rights() -> int:
+    """The effective capabilities of this process, as bits (capabilities(7)); 0 where /proc does not tell."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1], 16) for line in lines if line.startswith("CapEff:")), 0)
+
+
+def give_up_ambient_rights() -> None:
+    """Programs this process executes get no capabilities from it; its own stay."""
+    _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
 
 
 def _prctl(option: int, argument: int) -> None:

@@ -22,6 +22,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from easyalert.errors import ConfigurationError
 from easyalert.protocol.keytext import KEY_BYTES, exact_base64
 from easyalert.protocol.limits import MAX_CONCURRENT_JOBS_MAX
+from easyalert.setting_values import absolute, key_in, parts_of, url_scheme
 
 HEARTBEAT_INTERVAL_CAP_S = 45
 """Agents silent for 60 s lose health points and for 90 s are offline; half of that leaves room for one lost beat."""
@@ -108,6 +109,30 @@ class AgentSettings(BaseSettings):
         ge=0,
         description="Processes and threads a job's programs may have at once on this host; 0: no limit.",
     )
+    script_max_cpu_seconds: int = Field(
+        default=3600, ge=0, description="CPU time each process of a script may use, seconds; 0: no limit."
+    )
+    script_max_memory_mb: int = Field(
+        default=2048,
+        ge=0,
+        description="Memory of a script's job, MB, where the agent can make control groups; elsewhere of each of its"
+        " processes (private writable memory); 0: no limit.",
+    )
+    script_max_open_files: int = Field(
+        default=4096, ge=0, description="Files each process of a script may have open; 0: no limit."
+    )
+    script_isolation: str = Field(
+        default="auto",
+        pattern=r"^(auto|userns|none|(auto|user):[a-z_][a-z0-9_-]{0,31})$",
+        description="What keeps scripts from the agent's own files and processes, see isolation.md: `userns`,"
+        " `user:NAME`, `none`, or `auto`: userns where that works, else none. A way asked for by name that does not"
+        " work has every script refused.",
+    )
+    script_hidden_paths: Annotated[tuple[Path, ...], NoDecode] = Field(
+        default=(),
+        description="More files and folders that scripts do not see with `userns`, comma-separated whole paths; the"
+        " agent's own are hidden anyway.",
+    )
     min_free_disk_mb: int = Field(
         default=256, ge=0, description="Below this much free disk (or 5 % of it) the agent takes no new jobs."
     )
@@ -140,7 +165,7 @@ class AgentSettings(BaseSettings):
     @classmethod
     def _check_url(cls, value: str) -> str:
         url = value.strip()
-        if _url_scheme(url) not in {"http", "https"}:
+        if url_scheme(url) not in {"http", "https"}:
             msg = "must start with https:// or http:// and name a host, for example https://automation.example.com"
             raise ValueError(msg)
         if "@" in urlsplit(url).netloc or "?" in url or "#" in url:
@@ -150,14 +175,22 @@ class AgentSettings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _check_redis_url(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and _url_scheme(value.get_secret_value()) not in {"redis", "rediss", "unix"}:
+        if value is not None and url_scheme(value.get_secret_value()) not in {"redis", "rediss", "unix"}:
             raise ValueError("must start with redis://, rediss:// or unix://, for example redis://127.0.0.1:6379/0")
         return value
 
     @field_validator("state_dir", "vault_path", "policy_file")
     @classmethod
     def _expand(cls, value: Path) -> Path:
-        return value if value == Path() else _absolute(value)
+        return value if value == Path() else absolute(value)
+
+    @field_validator("script_hidden_paths", mode="before")
+    @classmethod
+    def _split_paths(cls, value: Any) -> Any:
+        paths = [Path(part) for part in parts_of(value)] if isinstance(value, str) else value
+        if any(not Path(path).is_absolute() or Path(path) == Path("/") for path in paths):
+            raise ValueError("must be whole paths separated by commas, for example /etc/easyalert,/srv/secrets")
+        return tuple(paths)
 
     @field_validator("http_allowed_networks", mode="before")
     @classmethod
@@ -180,18 +213,18 @@ class AgentSettings(BaseSettings):
         }
         key_file, key = given.get("AGENT_API_KEY_FILE"), given.get("AGENT_API_KEY")
         if key_file and (key is None or (isinstance(key, str) and not key.strip())):
-            given["AGENT_API_KEY"] = _key_in(Path(key_file))
+            given["AGENT_API_KEY"] = key_in(Path(key_file))
         return given
 
     @model_validator(mode="after")
     def _fill_in(self) -> AgentSettings:
         values = self.__dict__  # the model is frozen; derived defaults are completed once, here
         values["agent_name"] = self.agent_name or platform.node() or "agent"
-        values["state_dir"] = _absolute(self.state_dir)
+        values["state_dir"] = absolute(self.state_dir)
         values["vault_path"] = self.state_dir / "vault.json" if self.vault_path == Path() else self.vault_path
         values["policy_file"] = self.policy_file if self.policy_named else self.state_dir / "policy.toml"
         if self.job_signature_keys_file is not None:
-            values["job_signature_keys_file"] = _absolute(self.job_signature_keys_file)
+            values["job_signature_keys_file"] = absolute(self.job_signature_keys_file)
         self._check_signatures()
         values["heartbeat_interval"] = min(self.heartbeat_interval, HEARTBEAT_INTERVAL_CAP_S)
         return self
@@ -221,12 +254,12 @@ class AgentSettings(BaseSettings):
     @property
     def signature_keys(self) -> list[str]:
         """JOB_SIGNATURE_KEYS, as written."""
-        return _parts(self.job_signature_keys)
+        return parts_of(self.job_signature_keys)
 
     @property
     def signature_audience(self) -> list[str]:
         """JOB_SIGNATURE_AUDIENCE, as written."""
-        return _parts(self.job_signature_audience)
+        return parts_of(self.job_signature_audience)
 
     # ---- where things are -------------------------------------------------------------------------------------------
 
@@ -362,39 +395,3 @@ def explain(error: ValidationError) -> str:
         # what concerns several settings has no place, and names them itself
         lines.append(f"{item['loc'][0]}: {text}" if item["loc"] else text)
     return "; ".join(lines)
-
-
-def _parts(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _key_in(file: Path) -> str:
-    try:
-        found = _absolute(file).read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise ValueError(f"AGENT_API_KEY_FILE: {file} cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise ValueError(f"AGENT_API_KEY_FILE: {file} is not text") from None
-    if not found:
-        raise ValueError(f"AGENT_API_KEY_FILE: {file} is empty")
-    return found
-
-
-def _absolute(path: Path) -> Path:
-    try:
-        return path.expanduser().absolute()
-    except RuntimeError:  # no such account, or an account without a home
-        raise ValueError(
-            f"{path} begins with the name of an account without a home folder; give the whole path"
-        ) from None
-
-
-def _url_scheme(url: str) -> str:
-    """The scheme of a usable URL, else an empty text. The parser's own errors quote the URL: it may be a secret."""
-    try:
-        parts = urlsplit(url)
-        sound = parts.port is None or parts.port > 0
-    except ValueError:
-        return ""
-    clean = url.isprintable() and " " not in url
-    return parts.scheme if clean and sound and (parts.hostname or parts.scheme == "unix") else ""

@@ -27,7 +27,7 @@ from easyalert.runtime import Backoff, Stop
 from easyalert.settings import AgentSettings
 from heartbeat.components import OK, Components, noted
 from heartbeat.control import control_note, ordered, told_of
-from heartbeat.figures import Status, agent_uptime_s, audit_head, base_form, extended_form, message
+from heartbeat.figures import Status, agent_uptime_s, audit_head, base_form, extended_form, message, script_isolation
 from heartbeat.metrics import HostMetrics
 
 log = logging.getLogger(__name__)
@@ -156,6 +156,8 @@ class Heart:
             fields |= extended_form(self._figures, running, states, self._settings.max_concurrent_jobs)
             if (head := audit_head(self._journal)) is not None:
                 fields["audit"] = head
+            if (isolation := script_isolation(self._journal)) is not None:
+                fields["script_isolation"] = isolation
         self._told_pause = self._pause()
         if self._told_pause is not None and features.CONTROL in registration.features:
             fields["paused"] = told_of(self._told_pause, time.time())

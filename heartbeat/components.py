@@ -15,7 +15,7 @@ from easyalert.queues import agent_queue, connect, registered_workers
 from easyalert.settings import AgentSettings
 
 OK: Final = "ok"
-NOTED: Final = ("poller", "workers", "vault", "policy", "audit")
+NOTED: Final = ("poller", "workers", "vault", "policy", "audit", "isolation")
 """Components that speak for themselves: a note of that name in the journal, `{"state": word}`."""
 
 _WORD_CHARS: Final = 60

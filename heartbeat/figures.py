@@ -19,12 +19,15 @@ from easyalert.protocol.messages import (
     HeartbeatRequest,
     MinuteCount,
     RegisterData,
+    ScriptIsolation,
     SystemMetrics,
     WorkerFigures,
 )
 from easyalert.runtime import monotonic_ms, start_ticks
 
 MINUTES_SENT: Final = 5
+ISOLATION_NOTE: Final = "isolation"
+"""Left by the workers' bookkeeper when they start: `{"mode", "asked", "exposed", "reason", …}`."""
 
 Status = Literal["online", "offline"]
 
@@ -71,6 +74,14 @@ def audit_head(journal: Journal) -> AuditHead | None:
     with contextlib.suppress(JournalError, ValidationError):
         note = journal.note(HEAD_NOTE)
         return None if note is None else AuditHead.model_validate(note)
+    return None
+
+
+def script_isolation(journal: Journal) -> ScriptIsolation | None:
+    """What the workers have noted about how scripts are kept; None before they have."""
+    with contextlib.suppress(JournalError, ValidationError):
+        note = journal.note(ISOLATION_NOTE)
+        return None if note is None else ScriptIsolation.model_validate(note)
     return None
 
 

@@ -30,9 +30,10 @@ from easyalert.journal.pause import lift_rekey_pause
 from easyalert.queues import agent_queue, enqueue, is_wrong_type, remove_wrong_types
 from easyalert.redact import Redactor
 from easyalert.runtime import EXIT_FAILURE, EXIT_OK, ProcessIdentity
-from workers import guards, trees
+from workers import guards, isolation, trees
 from workers.child import begin_after_fork, leave
 from workers.doorbell import Doorbell
+from workers.isolation import scripts_dir
 from workers.jobs import Ended
 from workers.lifeline import Lifeline
 from workers.sdk import envelope, failure
@@ -123,6 +124,7 @@ class Bookkeeper:
         """Say what this agent can do, settle what an earlier pool has left, and sweep up after it."""
         self._journal.leave_note(REPEATABLE_NOTE, self._tools.repeatable())
         self._journal.leave_note(CAPABILITIES_NOTE, self._tools.registry.kinds())
+        self._journal.leave_note(isolation.NOTE, self._tools.isolation.wire())
         guards.forget(self._journal)
         # all at once, before the rows: looking for one job's after the other's takes as long for each
         swept = self._end_earlier_groups()
@@ -302,10 +304,11 @@ class Bookkeeper:
 
     def _remove_files(self) -> None:
         """What dead workers' jobs have left on the disk: scripts may hold secrets."""
-        for leftover in self._tools.settings.tmp_dir.glob(_STALE_TEMPORARY):
-            pid = leftover.name.split("_")[1]
-            if not pid.isdigit() or _parent_of(int(pid)) != self._pool_pid:
-                shutil.rmtree(leftover, ignore_errors=True)
+        for place in (self._tools.settings.tmp_dir, scripts_dir(self._tools.agent)):
+            for leftover in place.glob(_STALE_TEMPORARY):
+                pid = leftover.name.split("_")[1]
+                if not pid.isdigit() or _parent_of(int(pid)) != self._pool_pid:
+                    shutil.rmtree(leftover, ignore_errors=True)
 
     # ---- Redis ------------------------------------------------------------------------------------------------------
 

@@ -33,6 +33,8 @@ Way = Literal["cgroup", "cgroup without limit", "rlimit", "counting"]
 
 WORKERS_SHARE: Final = 16
 """Room in a worker's group for the worker itself and its threads."""
+_WORKERS_MEMORY_MB: Final = 128
+"""Room in a worker's group for the worker's own memory, which it shares with its pool for the greater part."""
 _END_WITHIN_S: Final = 3.0
 _COUNT_AGAIN_S: Final = 5.0
 _INITIAL_NAMESPACES: Final = {"pid": "pid:[4026531836]", "user": "user:[4026531837]"}
@@ -49,6 +51,8 @@ class Confinement:
     """Processes and threads a job may have at once; 0: no limit."""
     place: Place | None = None
     way: Way = "counting"
+    memory_mb: int = 0
+    """Memory a job may have; 0: no limit. Kept here only where `limits_memory`."""
     _counted: tuple[float, int] = (-_COUNT_AGAIN_S, 0)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -58,7 +62,10 @@ class Confinement:
         limit = f"at most {self.most} processes and threads a job" if self.most else "no limit on a job's processes"
         match self.way:
             case "cgroup":
-                return f"{limit}, in control groups"
+                memory = (
+                    f", {self.memory_mb} MB of memory" if self.memory_mb and self.place and self.place.memory else ""
+                )
+                return f"{limit}{memory}, in control groups"
             case "cgroup without limit":
                 return "control groups that cannot limit the number of processes; jobs that have too many are ended"
             case "rlimit":
@@ -85,8 +92,37 @@ class Confinement:
             self.place, self.way = None, "counting"
         else:
             self._group = group
+            self._limit_memory(self.place, group)
 
     _group: Group | None = None
+    _memory: Group | None = None
+    """The group that has the limit on memory: the same with version 2."""
+
+    def _limit_memory(self, place: Place, group: Group) -> None:
+        if place.memory is None or not self.memory_mb:
+            return
+        memory = group if place.memory == place.folder else Group(place.memory / group.folder.name)
+        try:
+            if memory is not group:
+                memory.make(None)
+            memory.limit_memory((self.memory_mb + _WORKERS_MEMORY_MB) << 20)
+            if memory is not group:
+                memory.enter()
+        except OSError as error:
+            log.warning("this worker's control group does not limit memory (%s); each process is limited", error)
+            if memory is not group:
+                memory.remove()
+        else:
+            self._memory = memory
+
+    @property
+    def limits_memory(self) -> bool:
+        """True when the job's memory is limited as a whole."""
+        return self._memory is not None
+
+    def kills_for_memory(self) -> int:
+        """How often the kernel has killed a process of this worker's group for its memory."""
+        return 0 if self._memory is None else self._memory.kills_for_memory()
 
     @contextlib.contextmanager
     def starting(self) -> Iterator[None]:
@@ -126,10 +162,11 @@ class Confinement:
 
     def leave(self) -> None:
         """At the end of a worker that nobody will clean up after: out of its group, and the group removed."""
-        if self._group is not None:
-            with contextlib.suppress(OSError):
-                self._group.leave()
-            self._group.remove()
+        for group in (self._memory, self._group):
+            if group is not None:
+                with contextlib.suppress(OSError):
+                    group.leave()
+                group.remove()
 
     def _of_account(self) -> int:
         counted_at, count = self._counted
@@ -147,18 +184,24 @@ class Confinement:
         """
         if self.place is None:
             return 0
-        return sum(_end(folder) for folder in self.place.folder.glob(f"{self._prefix}{pid}.{ticks or '*'}"))
+        return sum(_end(folder) for folder in self._folders(f"{self._prefix}{pid}.{ticks or '*'}"))
 
     def end_others(self, living: set[int]) -> int:
         """Kill and remove every group of this agent whose worker is not among `living`."""
         if self.place is None:
             return 0
         count = 0
-        for folder in self.place.folder.glob(f"{self._prefix}*"):
+        for folder in self._folders(f"{self._prefix}*"):
             pid = folder.name.removeprefix(self._prefix).partition(".")[0]
             if not pid.isdecimal() or int(pid) not in living:
                 count += _end(folder)
         return count
+
+    def _folders(self, pattern: str) -> list[Path]:
+        """Groups of that name: those with the processes before those with a limit on memory alone."""
+        places = [] if self.place is None else [self.place.folder, self.place.memory]
+        unique = dict.fromkeys(place for place in places if place is not None)
+        return [folder for place in unique for folder in place.glob(pattern)]
 
     @property
     def _prefix(self) -> str:
@@ -176,15 +219,15 @@ def mine() -> Confinement:
     return Confinement("") if _mine is None else _mine
 
 
-def find_confinement(agent: str, most: int) -> Confinement:
+def find_confinement(agent: str, most: int, memory_mb: int = 0) -> Confinement:
     """The best this machine has to offer. Never raises."""
     place = None
     with contextlib.suppress(OSError, ValueError):
         place = find_place()
     if place is not None and _usable(place, agent):
-        return Confinement(agent, most, place, "cgroup" if place.limits else "cgroup without limit")
+        return Confinement(agent, most, place, "cgroup" if place.limits else "cgroup without limit", memory_mb)
     bound = os.getuid() != 0 and _sees_the_whole_machine()
-    return Confinement(agent, most, None, "rlimit" if bound else "counting")
+    return Confinement(agent, most, None, "rlimit" if bound else "counting", memory_mb)
 
 
 def _usable(place: Place, agent: str) -> bool:

@@ -163,6 +163,8 @@ class JobRunner:
             cancelled=lambda: self._cancelled_by(row.key) is not None,
             wake_fd=self._wake_fd,
             cancel_grace_s=float(settings.cancel_grace_seconds),
+            limits=self._tools.limits,
+            isolation=self._tools.isolation,
         )
 
     def _bind(self, connection_id: str, entry: dict[str, Any], address: str) -> None:

@@ -1,17 +1,17 @@
 """Running a program for a job: output as it comes, bounded and redacted; time-outs that end the whole tree.
 
-There is no keeper process between worker and program: the worker runs one job at a time and is itself the subreaper of
-everything the job starts, and when it dies, the pool's parent inherits the rest and ends it. So a program costs one
-spawn, nothing more.
+The worker runs one job at a time and is itself the subreaper of everything the job starts, and when it dies, the pool's
+parent inherits the rest and ends it. Between worker and program there is no keeper process, unless namespaces have to
+have one (`workers.namespaces`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import selectors
 import signal
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +20,7 @@ from typing import IO, Final, Literal
 
 from easyalert.errors import AgentFault
 from workers import confinement, trees
+from workers.isolation import Running
 from workers.sdk.context import Context
 from workers.sdk.context import Stopped as AskedToStop
 from workers.sdk.output import BoundedOutput, command_output
@@ -44,6 +45,8 @@ class ProcessEnd:
     stopped: Stopped | None = None
     stragglers: int = 0
     """Processes that were still there after a normal end, and were killed."""
+    limit: str | None = None
+    """Which of the agent's limits it ran into, when that is known."""
     stdout: BoundedOutput = field(default_factory=BoundedOutput)
     stderr: BoundedOutput = field(default_factory=BoundedOutput)
 
@@ -63,45 +66,65 @@ class ProcessEnd:
 
 
 def run_process(
-    ctx: Context, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path | None = None, alone: bool = True
+    ctx: Context,
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: Path | None = None,
+    alone: bool = True,
+    folder: Path | None = None,
 ) -> ProcessEnd:
     """Run `argv` until it ends, the job's deadline passes or the job is cancelled. Blocks.
 
     The program gets exactly `env` plus the job's mark, no input, a session of its own. What it leaves behind after a
     normal end is killed and counted, unless `alone` is False (other programs of the same job run in parallel; the
     worker then ends what is left with the job). On a stop the job's whole tree is ended: SIGTERM, then SIGKILL.
+    `folder`: this is a script whose private folder it is; it runs isolated and within the agent's limits.
     Raises AgentFault when the program cannot be started.
     """
     end = ProcessEnd()
-    process = _spawn(ctx, argv, env, cwd)
+    use = _Use(ctx)
+    process = _spawn(ctx, argv, env, cwd, folder)
     try:
         _Conversation(ctx, process, end).hold()
     finally:
         for pipe in (process.stdout, process.stderr):
-            if pipe is not None:
-                pipe.close()
+            pipe.close()
         if process.poll() is None:  # only when something above failed: never leave it running
             confinement.mine().end()
             process.wait()
-    if alone and end.stopped is None and trees.reap():
-        end.stragglers = confinement.mine().end()
+    if alone and end.stopped is None and process.leaves_others():
+        end.stragglers = max(0, confinement.mine().end() - process.attendants)
+    if folder is not None and end.stopped is None:
+        end.limit = use.limit(end)
     return end
 
 
-def _spawn(ctx: Context, argv: Sequence[str], env: Mapping[str, str], cwd: Path | None) -> subprocess.Popen[bytes]:
+class _Use:
+    """What the worker's children have used until now, to be compared with later."""
+
+    def __init__(self, ctx: Context) -> None:
+        self._limits = ctx.limits
+        self._cpu_s = self._cpu()
+        self._kills = confinement.mine().kills_for_memory()
+
+    def limit(self, end: ProcessEnd) -> str | None:
+        out_of_memory = confinement.mine().kills_for_memory() > self._kills
+        used_s = self._cpu() - self._cpu_s
+        return self._limits.hit(end.exit_code, used_s, end.stderr.text(), out_of_memory=out_of_memory)
+
+    @staticmethod
+    def _cpu() -> float:
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return used.ru_utime + used.ru_stime
+
+
+def _spawn(ctx: Context, argv: Sequence[str], env: Mapping[str, str], cwd: Path | None, folder: Path | None) -> Running:
+    ours = confinement.mine()
+    command = list(argv) if folder is None else ctx.limits.around(argv, memory_is_kept=ours.limits_memory)
     try:
-        with confinement.mine().starting():
-            return subprocess.Popen(
-                list(argv),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                bufsize=0,
-                env={**env, trees.MARK_VARIABLE: ctx.mark},
-                cwd=cwd,
-                start_new_session=True,
-                umask=0o022,  # the agent's own 077 would surprise whoever reads what a script writes
-            )
+        with ours.starting():
+            return ctx.isolation.start(command, env={**env, trees.MARK_VARIABLE: ctx.mark}, cwd=cwd, folder=folder)
     except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
         raise AgentFault(
             f"this agent cannot run '{argv[0]}' ({error.strerror}); install it or correct the agent's PATH"
@@ -113,7 +136,7 @@ def _spawn(ctx: Context, argv: Sequence[str], env: Mapping[str, str], cwd: Path 
 class _Conversation:
     """Reads both streams and watches the program's end, the deadline, and the grace after a stop."""
 
-    def __init__(self, ctx: Context, process: subprocess.Popen[bytes], end: ProcessEnd) -> None:
+    def __init__(self, ctx: Context, process: Running, end: ProcessEnd) -> None:
         self._ctx = ctx
         self._process = process
         self._end = end
@@ -125,15 +148,13 @@ class _Conversation:
         self._add("stdout", process.stdout, end.stdout)
         self._add("stderr", process.stderr, end.stderr)
 
-    def _add(self, name: StreamName, pipe: IO[bytes] | None, kept: BoundedOutput) -> None:
-        if pipe is None:
-            return
+    def _add(self, name: StreamName, pipe: IO[bytes], kept: BoundedOutput) -> None:
         os.set_blocking(pipe.fileno(), False)
         self._streams[pipe.fileno()] = OutputStream(self._ctx, name, kept)
         self._watch.register(pipe.fileno(), selectors.EVENT_READ)
 
     def hold(self) -> None:
-        handle = os.pidfd_open(self._process.pid)
+        handle = self._process.handle()
         try:
             self._watch.register(handle, selectors.EVENT_READ)
             if self._ctx.wake_fd is not None:

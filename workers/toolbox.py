@@ -33,6 +33,9 @@ from easyalert.settings import AgentSettings
 from vault import Vault, VaultKey
 from workers.confinement import Confinement, find_confinement
 from workers.guards import Guards
+from workers.isolation import Isolation
+from workers.isolation_trial import find_isolation
+from workers.limits import Limits
 from workers.registry import Registry
 from workers.special import SPECIAL_ACTIONS
 
@@ -57,6 +60,13 @@ class Toolbox:
     redis: Redis
     """Never used by the parent, so without a connection: each process makes its own."""
     confinement: Confinement
+    isolation: Isolation
+
+    @property
+    def limits(self) -> Limits:
+        """What a script may use."""
+        ours = self.settings
+        return Limits(ours.script_max_cpu_seconds, ours.script_max_memory_mb, ours.script_max_open_files)
 
     def guards(self) -> Guards:
         """The policy and the trusted keys, for one process: it reads them anew when they change."""
@@ -166,7 +176,8 @@ def pack(settings: AgentSettings) -> Toolbox:
         ),
         agent=agent,
         redis=connect(settings, glance=True),
-        confinement=find_confinement(agent, settings.script_max_processes),
+        confinement=find_confinement(agent, settings.script_max_processes, settings.script_max_memory_mb),
+        isolation=find_isolation(settings, agent),
     )
     _rehearse(tools)
     return tools

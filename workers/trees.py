@@ -60,8 +60,32 @@ def marked(wanted: str) -> set[Member]:
         with contextlib.suppress(OSError):
             environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
             if entry in environment or (wanted.startswith("@") and _any_of_agent(environment, wanted.encode())):
-                found.append(pid)
+                found.append(_first_of_namespace(pid))
     return {member for member in _below(found) if member.pid != os.getpid()}
+
+
+def _first_of_namespace(pid: int) -> int:
+    """Process 1 of the process namespace that a marked process was put into, which has no mark itself; else `pid`.
+
+    With it everything in there ends, also what has no mark any more.
+    """
+    outside, first = _depth(os.getpid()), pid
+    while _depth(first) > outside:
+        fields = _stat(first)
+        parent = 0 if fields is None else int(fields[1])
+        if _depth(parent) <= outside:
+            break
+        first = parent
+    return first
+
+
+def _depth(pid: int) -> int:
+    """How many process namespaces the process has a number in, as far as this one sees; 0: it is gone."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_bytes().splitlines():
+            if line.startswith(b"NSpid:"):
+                return len(line.split()) - 1
+    return 0
 
 
 def terminate(members: Iterable[Member]) -> int:

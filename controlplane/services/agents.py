@@ -181,6 +181,7 @@ def view(agent: Agent, figures: fleet.Figures, now: float) -> dict[str, Any]:
         "components": beat.get("components"),
         "auditHead": beat.get("audit"),
         "auditWarning": audit_heads.warning(agent),
+        "scriptIsolation": beat.get("scriptIsolation"),
         "workers": beat.get("workers"),
         "reported": {
             name: beat.get(name)

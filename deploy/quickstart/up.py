@@ -77,6 +77,8 @@ class Start:
             "AGENT_API_KEY": self._identity.key,
             "AGENT_NAME": self._identity.name,
             "STATE_DIR": str(self.home.agent_dir),
+            # beside the agent's own: its key, the operator's token, the control plane
+            "SCRIPT_HIDDEN_PATHS": str(self.home.path),
             "ADMIN_PORT": str(choose_port(None, USUAL_ADMIN_PORT)),
         }
         self.home.write_secret(self.home.agent_env, environment_file(settings))

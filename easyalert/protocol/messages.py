@@ -285,6 +285,20 @@ class AuditHead(Message):
     """SHA-256, hex."""
 
 
+class ScriptIsolation(Message):
+    """What keeps scripts from what their agent keeps."""
+
+    mode: Text
+    """In force: `userns`, `user`, `none`, or `refused` (no script is run)."""
+    asked: Text
+    """SCRIPT_ISOLATION, as it is set."""
+    exposed: list[Text] = Field(default_factory=list)
+    """What a script can reach of the agent's own: `vault`, `journal`, `adminToken`, `redisSocket`, `supervisorSocket`,
+    `configuration`, `processEnvironment`, `processTrace`, `processMemory`."""
+    reason: Text | None = None
+    """Why not what was asked for."""
+
+
 class HeartbeatRequest(Message):
     """`POST …/heartbeat` (contract 1.6), then the extension fields (sent when the server offered any feature)."""
 
@@ -312,3 +326,4 @@ class HeartbeatRequest(Message):
     """The agent was paused where it runs (feature control)."""
     audit: AuditHead | None = None
     """Where the agent's own record of what ran ends."""
+    script_isolation: ScriptIsolation | None = None

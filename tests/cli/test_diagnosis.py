@@ -25,6 +25,7 @@ def healthy(**changes):
         "redis": {"state": "ok"},
         "vault": {"state": "ok", "error": None},
         "policy": {"state": "ok", "error": None},
+        "isolation": {"mode": "userns", "asked": "auto", "exposed": [], "reason": None, "sentence": "userns: …"},
         **changes,
     }
 
@@ -69,6 +70,23 @@ def test_without_a_url_nobody_is_told_to_ask_the_stand_in(settings_of, tmp_path)
     (found,) = problems(settings, healthy(agentId=None))
     assert UNSET_URL not in found["next"]
     assert "AGENT_API_URL" in found["next"]
+
+
+def test_scripts_that_are_refused_are_a_problem_and_those_that_are_open_a_hint(settings):
+    refused = {
+        "mode": "refused",
+        "asked": "userns",
+        "exposed": [],
+        "reason": "no",
+        "sentence": "scripts are refused: no",
+    }
+    assert [found["sentence"] for found in problems(settings, healthy(isolation=refused))] == [
+        "scripts are refused: no"
+    ]
+    bare = {"mode": "none", "asked": "auto", "exposed": ["vault"], "reason": "userns: no", "sentence": "none"}
+    assert problems(settings, healthy(isolation=bare)) == []
+    assert [found["sentence"] for found in hints(healthy(isolation=bare))] == ["scripts are not isolated: userns: no"]
+    assert hints(healthy(isolation={**bare, "asked": "none"})) == [], "that is what the operator wanted"
 
 
 def test_hints_degrade_nothing():

@@ -53,6 +53,13 @@ STATE = {
         "dryRun": False,
         "signatures": "require",
     },
+    "isolation": {
+        "mode": "none",
+        "asked": "none",
+        "exposed": ["vault"],
+        "reason": None,
+        "sentence": "none: a script can",
+    },
     "problems": [],
     "hints": [],
 }
@@ -73,6 +80,7 @@ def test_people_see_everything_of_interest():
         *("edge-1", "needs attention", "agt_1 (base protocol)", "answered 3 s ago"),
         *("2 running, 1 waiting, 4 results to deliver; last hour 6 ended, 1 of them failed"),
         *("pid 11", "for 2 h 1 min", "backoff", "embedded, ok", "ok, 3 credentials"),
+        "none: a script can",
         *("! workers does not run (BACKOFF)", "next: read the log"),
     ):
         assert part in text

@@ -104,11 +104,11 @@ def test_places_are_read_from_the_kernels_tables(tmp_path, below, wanted):
     assert place is not None
     assert place.folder == unified
     (unified / "cgroup.subtree_control").write_text("memory pids\n")
-    assert find_place(mounts=table, own=OWN) == cgroups.Place(unified, limits=True)
+    assert find_place(mounts=table, own=OWN) == cgroups.Place(unified, limits=True, memory=unified)
     first = tmp_path / "pids" / "service"
     first.mkdir(parents=True)
     (first / "cgroup.procs").touch()
-    assert find_place(mounts=table, own=OWN) == cgroups.Place(first, limits=True)
+    assert find_place(mounts=table, own=OWN) == cgroups.Place(first, limits=True), "no hierarchy for memory there"
 
 
 def test_the_group_of_the_agents_own_programs_is_not_the_place(tmp_path):
@@ -116,6 +116,8 @@ def test_the_group_of_the_agents_own_programs_is_not_the_place(tmp_path):
     inner.mkdir(parents=True)
     for folder in (inner, inner.parent):
         (folder / "cgroup.procs").touch()
+    (inner.parent / "cgroup.type").touch()
+    (inner.parent / "cgroup.procs").write_text("1\n")
     (inner.parent / "cgroup.subtree_control").write_text("pids\n")
     own = f"0::/slice/{cgroups.PROGRAMS_GROUP}\n"
     assert find_place(mounts=MOUNTS.format(root=tmp_path, below="/"), own=own) == cgroups.Place(
@@ -127,7 +129,7 @@ def test_processes_keep_a_group_from_getting_a_controller(tmp_path):
     (tmp_path / "cgroup.type").touch()
     (tmp_path / "cgroup.procs").write_text("4711\n")
     (tmp_path / "cgroup.subtree_control").write_text("")
-    assert not cgroups._gives_pids(tmp_path)
+    assert not cgroups._gives(tmp_path, "pids")
     assert (tmp_path / "cgroup.subtree_control").read_text() == ""
 
 

@@ -250,6 +250,9 @@ def test_more_is_said_only_where_the_server_offered_a_feature(make_home):
     register(home, features=["ack"])
     with home.journal() as journal:
         journal.leave_note("auditHead", {"seq": 7, "hash": "a" * 64})
+        journal.leave_note(
+            "isolation", {"state": "scripts refused", "mode": "refused", "asked": "userns", "exposed": []}
+        )
     recorder = Recorder()
 
     async def scenario(_stop):
@@ -258,6 +261,8 @@ def test_more_is_said_only_where_the_server_offered_a_feature(make_home):
     live(home, scenario, recorder)
     assert recorder.sent[0]["audit"] == {"seq": 7, "hash": "a" * 64}
     assert recorder.sent[0]["components"]["redis"] == "unavailable"
+    assert recorder.sent[0]["components"]["isolation"] == "scripts refused"
+    assert recorder.sent[0]["scriptIsolation"] == {"mode": "refused", "asked": "userns", "exposed": []}
     assert recorder.sent[0]["maxConcurrentJobs"] == 5
     assert recorder.sent[-1]["status"] == "offline"
 

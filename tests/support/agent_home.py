@@ -27,6 +27,8 @@ class AgentHome:
             "agent_name": "agent-of-the-tests",
             "state_dir": str(folder),
             "poll_interval": 1,
+            # scripts of tests look at their worker; what changes with the other ways has tests of its own
+            "script_isolation": "none",
             **settings,
         }
         self.settings = AgentSettings(_env_file=None, **self.values)  # type: ignore[arg-type] - values of any field

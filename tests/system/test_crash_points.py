@@ -58,7 +58,7 @@ class Site:
         folder.mkdir()
         if crashes:
             environment["EASYALERT_CRASH_AT"] = str(self.crash_at)
-        agent = Agent(folder, self.plane.url, created["apiKey"], **environment)
+        agent = Agent(folder, self.plane.url, created["apiKey"], SCRIPT_ISOLATION="none", **environment)
         self.agents.append(agent)
         return agent.start()
 

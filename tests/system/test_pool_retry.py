@@ -19,9 +19,9 @@ echo done"""
 @pytest.mark.parametrize("idempotent", [True, False])
 def test_three_deaths_on_one_agent_then_another_one(idempotent: bool, tmp_path: Path):
     record = tmp_path / "effects"
-    with running_stack() as stack:
+    with running_stack(SCRIPT_ISOLATION="none") as stack:  # its scripts kill their worker
         plane = stack.control_plane
-        stack.add_agent("two")
+        stack.add_agent("two", SCRIPT_ISOLATION="none")
         eventually(
             lambda: [a["status"] for a in plane.api.get("/agents").json()["data"]] == ["online"] * 2,
             within=30, what="two agents",

@@ -119,6 +119,7 @@ class Script(Executor):
 
 
 def _run(ctx: Context, params: ScriptParameters, interpreter: Interpreter) -> ExecutorResult:
+    ctx.isolation.require()
     try:
         text = params.script.encode()
     except UnicodeEncodeError:
@@ -134,7 +135,8 @@ def _run(ctx: Context, params: ScriptParameters, interpreter: Interpreter) -> Ex
     arguments = _arguments(params.args)
     with _script_file(ctx, text, interpreter.suffix) as (file, home):
         environment = _environment(ctx, params.env, path, home)
-        end = run_process(ctx, [program, *interpreter.options, str(file), *arguments], env=environment, cwd=home)
+        argv = [program, *interpreter.options, str(file), *arguments]
+        end = run_process(ctx, argv, env=environment, cwd=home, folder=file.parent)
     if end.stragglers:
         log.warning("the script of job %s left %d processes behind; they were killed", ctx.job_id, end.stragglers)
     return _result(ctx, interpreter, end)
@@ -154,18 +156,23 @@ def _result(ctx: Context, interpreter: Interpreter, end: ProcessEnd) -> Executor
         return failure(sentence, output=end.output, exit_code=-1, fault=Fault.JOB)
     if end.exit_code == 0:
         return success(end.output)
+    if end.limit and end.exit_code < 0:
+        return failure(end.limit, output=end.output, exit_code=end.exit_code, fault=Fault.JOB)
     how = f"ended by {end.signal_name}" if end.signal_name else f"exit code {end.exit_code}"
     error = end.stderr.text().strip() or f"{interpreter.program}: {how}, nothing on stderr"
+    error = f"{error}; {end.limit}" if end.limit else error
     return failure(error, output=end.output, exit_code=end.exit_code, fault=Fault.JOB)
 
 
 @contextlib.contextmanager
 def _script_file(ctx: Context, text: bytes, suffix: str) -> Iterator[tuple[Path, Path]]:
     """The script in a private folder, and the working directory beside it; both gone afterwards (contract 6.3)."""
+    place = ctx.tmp_dir
     try:
-        folder = Path(tempfile.mkdtemp(prefix=ctx.temporary_prefix, dir=ctx.tmp_dir))
+        place = ctx.isolation.place(ctx.tmp_dir)
+        folder = Path(tempfile.mkdtemp(prefix=ctx.temporary_prefix, dir=place))
     except OSError as error:
-        raise AgentFault(f"this agent cannot write to {ctx.tmp_dir} ({error.strerror})") from None
+        raise AgentFault(f"this agent cannot write to {place} ({error.strerror})") from None
     try:
         file, home = folder / f"script{suffix}", folder / "work"
         try:
@@ -173,15 +180,16 @@ def _script_file(ctx: Context, text: bytes, suffix: str) -> Iterator[tuple[Path,
             descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o700)
             with os.fdopen(descriptor, "wb") as stream:
                 stream.write(text)
+            ctx.isolation.hand_over(folder)
         except OSError as error:
-            raise AgentFault(f"this agent cannot write to {ctx.tmp_dir} ({error.strerror})") from None
+            raise AgentFault(f"this agent cannot write to {place} ({error.strerror})") from None
         yield file, home
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _environment(ctx: Context, wanted: dict[str, str], path: str, home: Path) -> dict[str, str]:
-    account = _account()
+    account = ctx.isolation.name or _account()
     environment = {
         "PATH": path,
         "LANG": os.environ.get("LANG") or "C.UTF-8",

@@ -12,6 +12,8 @@ from typing import Any, Literal, Protocol
 from easyalert.errors import CredentialError
 from easyalert.netguard.judge import NetworkPolicy
 from easyalert.redact import Redactor
+from workers.isolation import Isolation
+from workers.limits import Limits
 
 Stopped = Literal["timed_out", "cancelled"]
 
@@ -75,6 +77,10 @@ class Context:
     """Readable when `cancelled` may have changed; calling that makes it unreadable again."""
     cancel_grace_s: float = 10.0
     """Between SIGTERM and SIGKILL for the processes of a cancelled job."""
+    limits: Limits = field(default_factory=Limits)
+    """What a script may use."""
+    isolation: Isolation = field(default_factory=Isolation)
+    """How a script is kept from the agent's own files and processes."""
     clock: Callable[[], float] = time.monotonic
     deadline: float = 0.0
     """On `clock`. Zero: set from `timeout_s` at construction."""

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from easyalert.netguard.judge import NetworkPolicy
+from workers.isolation import Isolation
+from workers.limits import Limits
 from workers.sdk.context import Context
 from workers.sdk.executor import Executor
 from workers.sdk.result import ExecutorResult, envelope
@@ -57,6 +59,8 @@ class Harness:
         allow_os_restart: bool = False,
         cancelled: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
+        limits: Limits | None = None,
+        isolation: Isolation | None = None,
     ) -> None:
         self.executor = executor
         self._tmp_dir = tmp_dir
@@ -65,6 +69,8 @@ class Harness:
         self._allow_os_restart = allow_os_restart
         self._cancelled = cancelled
         self._clock = clock
+        self._limits = limits or Limits()
+        self._isolation = isolation or Isolation()
 
     def context(
         self, action: str, params: dict[str, Any], *, timeout_s: int = 30, connection_id: str | None = CONNECTION_ID
@@ -84,6 +90,8 @@ class Harness:
             read_credential=lambda wanted: self._credential if wanted == CONNECTION_ID else None,
             cancelled=self._cancelled,
             clock=self._clock,
+            limits=self._limits,
+            isolation=self._isolation,
         )
 
     def run(

@@ -112,6 +112,19 @@ def test_the_end_of_an_agents_record_is_witnessed(world):
     assert found["auditHead"] == {"seq": 7, "hash": "a" * 64}
 
 
+def test_how_an_agent_keeps_its_scripts_is_shown(world):
+    agent = world.agent()
+    view = lambda: world.read(  # noqa: E731 - a word of this test
+        lambda s, now: agents.view(s.get(Agent, agent), agents.fleet.Figures(), now)
+    )
+    world.heartbeat(agent)
+    assert view()["scriptIsolation"] is None
+    said = {"mode": "none", "asked": "auto", "exposed": ["vault"], "reason": "userns: no"}
+    world.heartbeat(agent, script_isolation=said)
+    assert view()["scriptIsolation"] == said
+    assert view()["status"] == "online", "it is for the operator to judge"
+
+
 def test_notifications_are_kept_without_what_cannot_be_stored(world):
     agent = world.agent()
     body = {"type": "slack", "message": "disk\x00 full", "channel": None}

@@ -62,7 +62,7 @@ def test_every_top_level_message_has_a_sample():
         "MinuteCount",
         "WorkerFigures",
     }
-    nested |= {"OutputChunk", "OutputTotals", "AuditHead"}
+    nested |= {"OutputChunk", "OutputTotals", "AuditHead", "ScriptIsolation"}
     assert covered | nested >= MODELS.keys()
 
 

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from tests.support.waiting import eventually
+from tests.workers.isolated import home, isolated, run
+from workers import trees
+
+pytestmark = pytest.mark.system
+
+__all__ = ["home"]
+
+
+def test_exit_codes_signals_and_output_are_the_programs_own(home):
+    found = isolated(home)
+    assert run(home, found, "echo out; echo err >&2; exit 7")["exitCode"] == 7
+    assert run(home, found, "echo out; echo err >&2; exit 7")["output"]["stdout"] == "out\n"
+    assert run(home, found, "kill -SEGV $$")["exitCode"] == -signal.SIGSEGV
+    assert run(home, found, "trap 'echo told; exit 4' TERM; kill $$; sleep 9")["exitCode"] == 4
+
+
+def test_what_a_script_leaves_behind_is_killed_and_counted(home, caplog):
+    result = run(home, isolated(home), "(setsid sleep 60 &) ; (sleep 60 &) ; echo over")
+    assert result["output"]["stdout"] == "over\n"
+    assert "left 2 processes behind" in caplog.text
+    assert not trees.reap(), "nobody is left, process 1 of the namespace included"
+
+
+def test_a_time_out_asks_first_and_ends_everything(home):
+    script = "trap 'echo asked; exit 0' TERM; (trap '' TERM; sleep 60) & sleep 60 & wait"
+    result = run(home, isolated(home), script, timeout_s=1)
+    assert "timed out" in result["error"]
+    assert result["output"]["stdout"] == "asked\n"
+    assert not trees.reap()
+
+
+def test_it_is_found_by_its_mark_with_what_has_none_any_more(home):
+    """What a start after a crash looks for: process 1 of the namespace has no mark, nor what cleared its environment."""
+    found = isolated(home)
+    folder = home / "state/tmp/job"
+    folder.mkdir()
+    script = "env -i setsid sleep 60 & exec sleep 60"
+    environment = {"PATH": os.environ["PATH"], trees.MARK_VARIABLE: "job_7@agent-of-tests"}
+    running = found.start(["/bin/bash", "-c", script], env=environment, cwd=folder, folder=folder)
+    eventually(lambda: len(trees.descendants(os.getpid())) >= 3, within=10, what="all of it there")
+    below = trees.descendants(os.getpid())
+    assert trees.marked("@agent-of-tests") == below
+    trees.kill_all(lambda: trees.marked("@agent-of-tests"), by_birth=False)
+    assert running.wait() == -signal.SIGKILL
+    running.leaves_others()
+    running.stdout.close()
+    running.stderr.close()
+    assert not trees.descendants(os.getpid())
+
+
+def test_a_program_that_cannot_be_executed_is_an_error_of_its_own(home):
+    folder = home / "state/tmp/job"
+    folder.mkdir()
+    with pytest.raises(FileNotFoundError):
+        isolated(home).start(["/no/such/program"], env={}, cwd=folder, folder=folder)
+    assert not trees.descendants(os.getpid())
