@@ -27,7 +27,7 @@ NOTE: Final = "isolation"
 """Journal note: `Isolation.wire()`; its `state` is a component's word for the heartbeat."""
 OF_ACCOUNT: Final = ("vault", "journal", "adminToken", "redisSocket", "supervisorSocket", "configuration")
 """What any program of the agent's account can read or reach: what `none` exposes."""
-OF_ROOT: Final = ("processEnvironment", "processTrace", "processMemory")
+OF_ROOT: Final = ("processTrace", "processMemory")
 """What root can do to the agent's processes besides, although they are not dumpable."""
 _OTHERS_MAY_PASS: Final = 0o711
 HOW: Final = "docs/isolation.md says what each way needs"

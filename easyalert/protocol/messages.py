@@ -294,7 +294,7 @@ class ScriptIsolation(Message):
     """SCRIPT_ISOLATION, as it is set."""
     exposed: list[Text] = Field(default_factory=list)
     """What a script can reach of the agent's own: `vault`, `journal`, `adminToken`, `redisSocket`, `supervisorSocket`,
-    `configuration`, `processEnvironment`, `processTrace`, `processMemory`."""
+    `configuration`, `processTrace`, `processMemory`."""
     reason: Text | None = None
     """Why not what was asked for."""
 

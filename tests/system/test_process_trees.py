@@ -12,7 +12,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 import xmlrpc.client
@@ -25,6 +24,7 @@ import pytest
 from easyalert.cgroups import Group, find_place
 from easyalert.journal import Journal
 from easyalert.runtime import monotonic_ms
+from tests.support.accounts import OTHER_ACCOUNT, SCRIPTS_ACCOUNT, as_another_account, possible
 from tests.support.growing import KINDS, LIFE_S, Tree, all_begun, all_gone
 from tests.support.stack import Agent, ControlPlane
 from tests.support.waiting import eventually
@@ -40,14 +40,12 @@ STARTING_S = 7.0
 is nobody who could. That takes 2 s, and several while a hopper and two bombs have the machine."""
 GRACE_S = 2
 """CANCEL_GRACE_SECONDS here."""
-OTHER_ACCOUNT = 54_321
-"""No account of the machine: one without rights on control groups, and without other processes."""
 PROCESSES_MAX = 10_000
 """For all of the agent and its jobs, where this test may set a limit: above what the trees make of themselves."""
 
 
 class Site:
-    """An agent that runs six trees, as it comes or where it finds no control groups."""
+    """An agent that runs six trees, as it comes or where it finds no control groups, isolated in each way there is."""
 
     def __init__(self, folder: Path, way: str) -> None:
         self.folder = folder
@@ -58,11 +56,15 @@ class Site:
             folder / "one", self.plane.url, created["apiKey"],
             MAX_CONCURRENT_JOBS=str(len(KINDS)), CANCEL_GRACE_SECONDS=str(GRACE_S),
             # as root and without groups nothing holds a tree back that grows: the worst case
-            SCRIPT_MAX_PROCESSES="0" if way == "no-groups" else "256",
+            SCRIPT_MAX_PROCESSES="0" if way.endswith("no-groups") else "256",
+            SCRIPT_ISOLATION=_ISOLATION[way],
+            # not those of this test's account: another one cannot run them
+            PATH="/usr/local/bin:/usr/bin:/bin",
         )  # fmt: skip
+        folder.chmod(0o755)
         self.fence = _fence(folder)
         self.agent.prefix = _within(self.fence) + _PREFIXES[way]()
-        if way == "account":
+        if way.startswith("account"):
             for path in (folder, folder / "one"):
                 os.chown(path, OTHER_ACCOUNT, OTHER_ACCOUNT)
         self.agent.start()
@@ -120,10 +122,15 @@ class Site:
         for pid in psutil.pids():
             with contextlib.suppress(OSError):
                 environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-                ours = any(entry.startswith(f"HOME={self.agent.state_dir}/".encode()) for entry in environment)
+                homes = tuple(f"HOME={place}/".encode() for place in (self.agent.state_dir, *self._scripts_places()))
+                ours = any(entry.startswith(homes) for entry in environment)
                 if ours and any(entry.startswith(b"EASYALERT_JOB=") for entry in environment):
                     found.append(pid)
         return found
+
+    def _scripts_places(self) -> list[Path]:
+        """Where scripts of another account have their folders."""
+        return list(Path(tempfile.gettempdir()).glob("easyalert-scripts-*"))
 
     def judge(
         self,
@@ -173,26 +180,27 @@ def _without_groups() -> tuple[str, ...]:
     return ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /sys/fs/cgroup && exec "$@"', "sh")
 
 
-def _as_another_account() -> tuple[str, ...]:
-    # it may read everything: this code may lie where only root can
-    rights = (
-        "--inh-caps=-all,+dac_read_search --ambient-caps=+dac_read_search --securebits=+no_setuid_fixup --no-new-privs"
-    )
-    return ("setpriv", f"--reuid={OTHER_ACCOUNT}", f"--regid={OTHER_ACCOUNT}", "--clear-groups", *rights.split(), "--")
-
-
 _PREFIXES: dict[str, Callable[[], tuple[str, ...]]] = {
     "groups": tuple,
     "no-groups": _without_groups,
-    "account": _as_another_account,
+    "account": as_another_account,
+    "userns": tuple,
+    "account-userns": as_another_account,
+    "user-no-groups": _without_groups,
+}
+_ISOLATION = {
+    "groups": "none",
+    "no-groups": "none",
+    "account": "none",
+    "userns": "userns",
+    "account-userns": "userns",
+    "user-no-groups": f"user:{SCRIPTS_ACCOUNT}",
 }
 
 
 def _ways() -> list[str]:
     """Who is not root, or may not change accounts, sees how it is for this account only."""
-    command = [*_as_another_account(), sys.executable, "-I", "-c", "import workers.pool"]
-    possible = os.geteuid() == 0 and subprocess.run(command, check=False, capture_output=True, cwd="/").returncode == 0
-    return list(_PREFIXES) if possible else ["groups", "no-groups"]
+    return list(_PREFIXES) if possible(*as_another_account()) else ["groups", "no-groups"]
 
 
 @pytest.fixture(scope="module", params=_ways())
