@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from easyalert.errors import AgentFault
+from tests.support.require import missing
 from tests.workers.isolated import home, run, settings
 from workers import trees
 from workers.isolation import Isolation, scripts_dir
@@ -27,8 +28,9 @@ def test_a_step_that_fails_is_named_and_nothing_is_run(home):
     assert not trees.descendants(os.getpid())
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another account")
 def test_the_folder_of_another_accounts_script_is_its_own_and_goes_afterwards(home):
+    if os.geteuid() != 0:
+        missing("only root may become another account")
     found = find_isolation(settings(home, script_isolation="user:nobody"), "agent-of-tests")
     assert found.mode == "user", found.sentence
     result = run(home, found, "id -un; pwd; stat -c %U:%a . ..; touch x; ls -a ../..; exit 0")
