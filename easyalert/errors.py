@@ -11,6 +11,7 @@
     │   ├── UnknownAction
     │   ├── PolicyRefused           this agent does not run that
     │   │   └── SignatureRefused    nobody this agent's owner trusts has signed that
+    │   ├── SealRefused             what was sealed for this agent is not for it, this job, this key or this time
     │   └── AddressRefused          the judge of addresses said no
     ├── CredentialError             the vault has no usable entry for the job                (fault: agent)
     ├── TargetError                 the remote end refused, failed or went away              (fault: target)
@@ -96,6 +97,10 @@ class PolicyRefused(JobError):  # noqa: N818 - as above
 
 class SignatureRefused(PolicyRefused):
     """The job carries no signature that the owner of this agent trusts for it."""
+
+
+class SealRefused(JobError):  # noqa: N818 - as above
+    """Sealed parameters or credentials that this agent cannot or must not open; they have to be sealed anew."""
 
 
 class CredentialError(EasyAlertError):

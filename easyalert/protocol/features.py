@@ -19,5 +19,7 @@ INSTANCE: Final = "instance"
 """Registration and, from then on, every request (header `X-Agent-Instance`) name the running agent; a second one on the
 same key gets 409 with code `key_in_use` instead of jobs and permits while the first is alive."""
 SEALED: Final = "sealed"
+"""`params`, or the credentials of `system.storeCredential`, may be sealed to the `publicKey` of the registration, which
+the control plane hands on untouched (`easyalert.protocol.sealed`)."""
 SIGNED: Final = "signed"
 """Jobs may carry `signature`, made by a key the agent's owner trusts; the control plane only hands it on."""

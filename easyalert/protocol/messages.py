@@ -55,7 +55,7 @@ class RegisterRequest(Message):
     """Kinds of executors, e.g. `["http", "script"]`."""
     max_concurrent_jobs: int | None = None
     public_key: str | None = None
-    """X25519 public key, raw 32 bytes, standard base64."""
+    """X25519 public key, raw 32 bytes, standard base64 (feature sealed)."""
     features: list[str] | None = None
     instance: str | None = None
     """`<id>.<mark>`: a random id of the agent's state directory, and a mark that a copy of it does not share."""
