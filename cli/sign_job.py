@@ -14,6 +14,7 @@ from cli.signing_key import load
 from easyalert.errors import ConfigurationError
 from easyalert.protocol.canonical import NotCanonical
 from easyalert.protocol.ids import new_id
+from easyalert.protocol.sealed import Malformed, read_sealed, sealed_in
 from easyalert.protocol.signing import LIFETIME_MAX_S, POOL_PREFIX, Signable, sign
 
 
@@ -26,7 +27,7 @@ def main(options: argparse.Namespace) -> int:
         raise ConfigurationError(f"--for {options.span!r} is too long: a signature is valid for 31 days at most")
     body = addressed(read_job(options.job), options.agent, options.pool)
     signable = Signable(
-        job_id=new_id("job", now),
+        job_id=_sealed_for(body) or new_id("job", now),
         audience=body.get("agentId") or POOL_PREFIX + body["poolId"],
         action_type=body["actionType"],
         connection_id=body.get("connectionId"),
@@ -40,6 +41,20 @@ def main(options: argparse.Namespace) -> int:
         raise JobUnreadable(f"the job cannot be signed: {error}") from None
     print(json.dumps({**body, "signature": signature.wire()}))
     return 0
+
+
+def _sealed_for(body: dict[str, Any]) -> str | None:
+    """The job that something in `body` is sealed for: it was given its id then. Raises JobUnreadable."""
+    found = sealed_in(body["actionType"], body["params"])
+    if found is None:
+        return None
+    try:
+        sealed = read_sealed(*found)
+    except Malformed as error:
+        raise JobUnreadable(f"what is sealed in the job is malformed: {error}") from None
+    if body.get("agentId") != sealed.agent_id:
+        raise JobUnreadable(f"what is sealed in the job opens on one agent only: give --agent {sealed.agent_id}")
+    return sealed.job_id
 
 
 def addressed(job: dict[str, Any], agent: str | None, pool: str | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Arguments of the commands about trust: `policy`, `sign-job`, `signing-key`."""
+"""Arguments of the commands about trust: `policy`, `sign-job`, `signing-key`, `delivery-key`."""
 
 from __future__ import annotations
 
@@ -24,6 +24,16 @@ def add(commands: Any) -> None:
     show = whats.add_parser("show", help="the policy in force, as it is understood, and whose signatures count")
     show.add_argument("--json", action="store_true", help="print one JSON object")
     _add_signing(commands)
+    delivery = commands.add_parser(
+        "delivery-key",
+        help="the key that credentials and parameters are sealed to for this agent; --rotate changes it",
+        description="Shows the public half and its fingerprint, to be compared with what the control plane shows."
+        " docs/sealed.md says how to seal to it.",
+    )
+    delivery.add_argument(
+        "--rotate", action="store_true", help="make a new pair; what was sealed to the former one opens no more"
+    )
+    delivery.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def _add_signing(commands: Any) -> None:

@@ -61,7 +61,7 @@ class Redactor:
 
         Keys and numbers are none, nor are values whose key says that they are configuration (`host`, `username`, …).
         """
-        return cls(_string_leaves(values))
+        return cls(texts_of(values))
 
     def text(self, value: str) -> str:
         """`value` without the secrets; lone surrogates are kept."""
@@ -221,7 +221,8 @@ def _trie_pattern(words: list[bytes]) -> bytes:
     return branches[0] if len(branches) == 1 else b"(?:" + b"|".join(branches) + b")"
 
 
-def _string_leaves(value: Any) -> Iterator[str]:
+def texts_of(value: Any) -> Iterator[str]:
+    """Every string leaf of `value` but those whose key says that they are configuration."""
     todo = [value]
     while todo:
         item = todo.pop()

@@ -68,6 +68,12 @@ class PrivateKey:
         """Raises InvalidTag (cryptography) when the box is not for this key, purpose or job."""
         return _SUITE.decrypt(box, self._key, info)
 
+    def derive(self, context: bytes) -> bytes:
+        """32 bytes that only the holder of this private key can make, others for every context (HKDF-SHA256)."""
+        return HKDF(algorithm=SHA256(), length=_KEY_BYTES, salt=None, info=context).derive(
+            self._key.private_bytes_raw()
+        )
+
     def digest(self, data: bytes) -> str:
         """HMAC-SHA256 of `data` under a key that only the holder of this private key can make: hex.
 
@@ -75,8 +81,7 @@ class PrivateKey:
         reads the record can find short secrets by trying them out.
         """
         if self._digest_key is None:
-            derive = HKDF(algorithm=SHA256(), length=_KEY_BYTES, salt=None, info=_DIGEST_CONTEXT)
-            self._digest_key = derive.derive(self._key.private_bytes_raw())
+            self._digest_key = self.derive(_DIGEST_CONTEXT)
         return hmac.digest(self._digest_key, data, "sha256").hex()
 
 

@@ -156,6 +156,12 @@ class AgentSettings(BaseSettings):
         " Needed with `JOB_SIGNATURES=require`; with `warn` the default is the id the control plane gave.",
     )
 
+    credential_delivery: Literal["any", "sealed"] = Field(
+        default="any",
+        description="Whether the control plane may deliver credentials that it can read: `sealed` refuses all that are"
+        " not sealed to this agent's key (sealed.md).",
+    )
+
     def __init__(self, **values: Any) -> None:
         # in code settings go by field name, in the environment by the same name in upper case
         fields = type(self).model_fields
@@ -272,6 +278,11 @@ class AgentSettings(BaseSettings):
     def agent_key_path(self) -> Path:
         """The agent's key pair for sealed parameters."""
         return self.state_dir / "agent_key.json"
+
+    @property
+    def delivery_key_path(self) -> Path:
+        """The key pair that others seal to (`easyalert.delivery_key`)."""
+        return self.state_dir / "delivery_key.json"
 
     @property
     def audit_dir(self) -> Path:

@@ -88,7 +88,7 @@ class _Poller:
         self._printed = asyncio.Event()
         brake = Brake(parts.settings, parts.journal)
         self._taking: dict[str, Loop] = {
-            "registration": Registrar(parts, key.text, instance).run,
+            "registration": Registrar(parts, instance).run,
             "polling": Polling(parts, brake=brake, key=key, bell=self._bell, taken=taken).run,
             "acknowledgement": Permits(parts, bell=self._bell, taken=taken).run,
             "cancellation": Orders(parts, bell=self._bell).run,

@@ -1,4 +1,4 @@
-"""Registration: at the start, after a 401 or 403, and when this agent's capabilities have changed.
+"""Registration: at the start, after a 401 or 403, and when this agent's capabilities or its delivery key have changed.
 
 The control plane being away never ends the process, and a key that is not accepted is tried ever more rarely. While
 another running agent holds the key, it is tried every few seconds: that one may be stopped at any time.
@@ -6,12 +6,14 @@ another running agent holds the key, it is tried every few seconds: that one may
 
 from __future__ import annotations
 
+import base64
 import logging
 import platform
 import time
 from typing import Any, Final
 
 import easyalert
+from easyalert.delivery_key import public_delivery_key
 from easyalert.errors import ControlPlaneError, KeyInUse, RateLimited
 from easyalert.protocol import features
 from easyalert.protocol.messages import RegisterData, RegisterRequest
@@ -34,6 +36,8 @@ _REJECTED_CAP_S: Final = 45.0
 """It may be a gateway that refuses everything while the control plane behind it is away: when that is over, the results
 that wait have a minute."""
 _PART: Final = "registration"
+_Told = tuple[list[str] | None, str | None]
+"""Capabilities and public key."""
 
 
 class Registrar:
@@ -42,7 +46,6 @@ class Registrar:
     def __init__(
         self,
         parts: Parts,
-        public_key: str,
         instance: str,
     ) -> None:
         self._settings = parts.settings
@@ -51,9 +54,8 @@ class Registrar:
         self._session = parts.session
         self._condition = parts.condition
         self._stop = parts.stop
-        self._public_key = public_key
         self._instance = instance
-        self._told: list[str] | None = None
+        self._told: _Told = (None, None)
         self._away = Backoff(first=1, cap=30)
         self._rejected = Backoff(first=5, cap=_REJECTED_CAP_S)
         self._in_use = Backoff(first=2, cap=10)
@@ -68,8 +70,7 @@ class Registrar:
                     await self._stop.wait(await self._attempt())
             else:
                 await self._stop.wait(_LOOK_S, self._session.wanted)
-                found = self._capabilities()
-                if found is not None and found != self._told:
+                if self._has_changed():
                     self._session.renew()
 
     async def _first_capabilities(self) -> None:
@@ -83,6 +84,16 @@ class Registrar:
         note = self._journal.note(CAPABILITIES_NOTE)
         return sorted(kind for kind in note if isinstance(kind, str)) if isinstance(note, list) else None
 
+    def _public_key(self) -> str | None:
+        """The workers make it before they tell their capabilities; None: nothing can be sealed to this agent."""
+        key = public_delivery_key(self._settings.delivery_key_path)
+        return None if key is None else base64.b64encode(key).decode()
+
+    def _has_changed(self) -> bool:
+        # what is gone for now is what was told: the workers leave both anew when they start
+        found = (self._capabilities(), self._public_key())
+        return any(now is not None and now != told for now, told in zip(found, self._told, strict=True))
+
     def _pause_before(self) -> float:
         """A key that registers and is then refused again would otherwise register without a pause, for ever."""
         if self._session.losses > 1:
@@ -91,9 +102,9 @@ class Registrar:
 
     async def _attempt(self) -> float:
         """One request; the seconds to wait before the next."""
-        capabilities = self._capabilities()
+        telling = (self._capabilities(), self._public_key())
         try:
-            data = await unless_stopped(self._stop, self._client.register(self._request(capabilities)))
+            data = await unless_stopped(self._stop, self._client.register(self._request(*telling)))
         except RateLimited as error:
             self._condition.problem(_PART, str(error))
             return error.retry_after
@@ -108,7 +119,7 @@ class Registrar:
             return (self._away if error.retryable else self._rejected).next()
         if data is None:
             return 0.0
-        self._told = capabilities
+        self._told = telling
         self._away.reset()
         self._in_use.reset()
         self._condition.key_in_use(None)
@@ -117,8 +128,10 @@ class Registrar:
         self._established(data)
         return 0.0
 
-    def _request(self, capabilities: list[str] | None) -> RegisterRequest:
+    def _request(self, capabilities: list[str] | None, public_key: str | None) -> RegisterRequest:
         known: dict[str, Any] = {} if capabilities is None else {"capabilities": capabilities}
+        if public_key is not None:
+            known["public_key"] = public_key
         repeatable = self._journal.note(REPEATABLE_NOTE)
         if isinstance(repeatable, list):
             known["repeatable"] = [action for action in repeatable if isinstance(action, str)]
@@ -129,8 +142,7 @@ class Registrar:
             platform=platform.system() or "Linux",
             architecture=platform.machine() or "unknown",
             max_concurrent_jobs=self._settings.max_concurrent_jobs,
-            public_key=self._public_key,
-            features=list(OUR_FEATURES),
+            features=[name for name in OUR_FEATURES if name != features.SEALED or public_key is not None],
             instance=self._instance,
             **known,
         )

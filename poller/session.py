@@ -11,6 +11,7 @@ from easyalert.protocol import features
 OUR_FEATURES: Final = (
     *(features.LONG_POLL, features.ACK, features.RECEIPTS),
     *(features.CANCEL, features.CONTROL, features.OUTPUT, features.INSTANCE, features.SIGNED),
+    features.SEALED,
 )
 """The extensions this agent speaks, as sent in its registration."""
 

@@ -1,7 +1,9 @@
-"""Before the start fence: may this job run on this agent? Signature first, then policy.
+"""Before the start fence: may this job run on this agent? Signature first, then what was sealed to it, then policy.
 
 A job that may not is answered without ever being `started`. What may run leaves here with its parameters opened: those
-that were judged are those that run.
+that were judged are those that run. Sealed parameters are opened here, after the signature, because a policy that did
+not see what runs would be none. Sealed credentials are not: the policy is asked about the connection and the action,
+and only what stores them opens them.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from easyalert.errors import (
     JournalError,
     PolicyRefused,
     PolicyUnusable,
+    SealRefused,
     SignatureRefused,
     VaultError,
 )
@@ -47,16 +50,18 @@ Judged = Mapping[str, dict[str, Any] | None]
 class Admitted:
     """The job may start."""
 
-    params: dict[str, Any] | None = None
-    """Opened; None: nobody had to look at them, they are opened after the fence."""
+    params: dict[str, Any]
+    """What runs, in clear but for sealed credentials."""
     spending: Spending | None = None
-    """The use of its signature, to be recorded with the start."""
+    """The use of its signature or of what is sealed in it, to be recorded with the start."""
     policy: str | None = None
     """What the policy said, for the audit record; None: there is none."""
     signature: str | None = None
     """What became of its signature, for the audit record: `key …`, or why none is trusted; None: nobody looked."""
     credential: Judged | None = None
     """The vault's entry that the policy has judged, under its connection's id: the job gets this one and no other."""
+    sealed: bool = False
+    """The parameters had been sealed: the control plane is not to see them in the result either."""
 
     def __repr__(self) -> str:
         return "Admitted()"
@@ -86,10 +91,8 @@ class Gate:
         """The way in, or the job's result: whatever goes wrong here, the job does not start."""
         try:
             policy = self._guards.policy(self._journal)
-            if policy is None and self._guards.mode == "off":
-                return Admitted()
-            params = self._tools.open_params(row)
-            params, spending, signature = self._signed(row, params)
+            sent, spending, signature = self._signed(row, self._tools.open_params(row))
+            params, spending = self._unsealed(row, sent, spending)
             credential = None if policy is None else self._credential(policy, row)
             decision = None if policy is None else self._decided(policy, row, params, credential)
         except JournalError:
@@ -102,7 +105,8 @@ class Gate:
             return self._refusal(row, odd)
         if decision is not None and decision.dry_run:
             return self._not_run(row, decision)
-        return Admitted(params, spending, None if decision is None else decision.sentence, signature, credential)
+        said = None if decision is None else decision.sentence
+        return Admitted(params, spending, said, signature, credential, sealed=params is not sent)
 
     # ---- signatures -------------------------------------------------------------------------------------------------
 
@@ -128,6 +132,24 @@ class Gate:
         # 1 and 1.0 are one number to the signature; what runs is the one spelling that was signed
         spending = Spending(signature.job_id, signature.expires_at)
         return json.loads(canonical(params)), spending, f"trusted: key {signature.key_id}"
+
+    # ---- what is sealed ---------------------------------------------------------------------------------------------
+
+    def _unsealed(
+        self, row: JobRow, params: dict[str, Any], spending: Spending | None
+    ) -> tuple[dict[str, Any], Spending | None]:
+        """Raises SealRefused: what is sealed is good for one start of one job, as a signature is."""
+        sealed = self._tools.seals.judge(row, params, self._guards.agent_id(self._journal), self._clock())
+        if sealed is None:
+            return params, spending
+        user = self._journal.spent_by(row.job_id)
+        if user not in {None, row.key}:
+            raise SealRefused(
+                f"the job's sealed {sealed.purpose} were used before (see: easyalert-agent jobs {user}); "
+                "seal them again"
+            )
+        until = max(float(sealed.expires_at), 0.0 if spending is None else spending.expires_at)
+        return self._tools.seals.opened_params(row, params), Spending(row.job_id, until)
 
     # ---- policy -----------------------------------------------------------------------------------------------------
 
@@ -177,6 +199,8 @@ class Gate:
         elif isinstance(error, SignatureRefused):
             why = f"signature: {sentence}"
             sentence = f"refused, this agent runs signed jobs only: {sentence}; see: easyalert-agent sign-job --help"
+        elif isinstance(error, SealRefused):
+            why = f"sealed: {sentence}"
         elif isinstance(error, PolicyRefused):
             why = f"policy: {sentence}"
             sentence = f"refused by this agent's policy: {sentence}; {self._explain()}"

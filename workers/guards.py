@@ -72,9 +72,14 @@ class Guards:
         """Whom signed jobs may be for: the owner's word, else, in mode `warn`, the id the control plane gave."""
         if self.audience:
             return self.audience
+        agent_id = self.agent_id(journal)
+        return frozenset(() if agent_id is None else (agent_id,))
+
+    def agent_id(self, journal: Journal) -> str | None:
+        """Who this agent is to its control plane; None before its first registration in this run."""
         note = journal.note(REGISTRATION_NOTE)
         agent_id = note.get("agentId") if isinstance(note, dict) else None
-        return frozenset({agent_id} if isinstance(agent_id, str) else ())
+        return agent_id if isinstance(agent_id, str) else None
 
     def standing(self, journal: Journal) -> dict[str, Any]:
         """The note, as it should be now. Raises JournalError."""

@@ -21,7 +21,8 @@ from easyalert.errors import AgentFault, JournalDamaged, JournalError, JournalFu
 from easyalert.journal import JobRow, Journal, State
 from easyalert.journal.file import ToRecord
 from easyalert.logs import hidden_in_logs
-from easyalert.redact import Redactor
+from easyalert.protocol.sealed import STORE_CREDENTIAL
+from easyalert.redact import Redactor, texts_of
 from easyalert.runtime import ProcessIdentity
 from easyalert.spool import JobOfSpool
 from workers import confinement, trees
@@ -31,7 +32,7 @@ from workers.registry import split_action
 from workers.sdk import Context, ExecutorResult, envelope
 from workers.sdk.output import BoundedOutput, command_output
 from workers.sdk.running import run_action, settled
-from workers.special import SPECIAL_ACTIONS, STORE_CREDENTIAL, run_special
+from workers.special import SPECIAL_ACTIONS, Delivery, run_special
 from workers.toolbox import Toolbox
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,8 @@ RESULT_MAX_BYTES: Final = 16 * 1024 * 1024
 """A larger output is left out of the result; the biggest legitimate one (contract 1.10, item 4) is about 10 MB."""
 CUT_RESULT_CHARS: Final = 32_768
 """What is kept of a result that the disk has no space for."""
+SEALED_SECRET_CHARS: Final = 4096
+"""Texts of sealed parameters up to this length are redacted from what the job returns; more would cost too much."""
 _RETRY_FIRST_S: Final = 0.05
 _RETRY_CAP_S: Final = 2.0
 
@@ -89,6 +92,9 @@ class JobRunner:
         self._cancelled_by = cancelled_by
         self._wake_fd = wake_fd
         self._gate = Gate(tools, journal)
+        settings = tools.settings
+        sealed_only = settings.credential_delivery == "sealed"
+        self._delivery = Delivery(settings.agent_api_url, sealed_only, tools.seals.open_credentials)
         self._loop = asyncio.Runner()
 
     def close(self) -> None:
@@ -118,7 +124,7 @@ class JobRunner:
         ctx = self._context(row, began, admitted)
         ctx.live = live = self._live(row)
         with hidden_in_logs(_OfContext(ctx)):
-            result = self._with_who_cancelled(row, self._result(row, ctx, admitted.params))
+            result = self._with_who_cancelled(row, self._result(row, ctx))
         crashpoints.reached("over")
         recorded = _fitting(envelope(row.job_id, result, ctx.redactor, int((time.monotonic() - began) * 1000)))
         self._sweep(row)
@@ -137,7 +143,9 @@ class JobRunner:
         return None if row is None or row.state in waiting else Ended.of(row)
 
     def _context(self, row: JobRow, began: float, admitted: Admitted) -> Context:
-        settings = self._tools.settings
+        settings, secrets = self._tools.settings, self._tools.secrets()
+        if admitted.sealed:
+            secrets += tuple(text for text in texts_of(admitted.params) if len(text) <= SEALED_SECRET_CHARS)
         judged: Judged = admitted.credential or {}
 
         def read_credential(connection_id: str) -> dict[str, Any] | None:
@@ -150,11 +158,11 @@ class JobRunner:
             job_id=row.job_id,
             action_type=row.action,
             connection_id=row.connection_id,
-            params={},
+            params=admitted.params,
             timeout_s=row.timeout_s,
             tmp_dir=settings.tmp_dir,
             mark=trees.job_mark(row.key, self._tools.agent),
-            known_secrets=self._tools.secrets(),
+            known_secrets=secrets,
             network_policy=self._tools.network_policy,
             allow_os_restart=settings.allow_os_restart,
             read_credential=read_credential,
@@ -190,11 +198,10 @@ class JobRunner:
             wakeup.notify(self._tools.settings.wakeup_socket)
         return self.ended(row.key)
 
-    def _result(self, row: JobRow, ctx: Context, params: dict[str, Any] | None) -> ExecutorResult:
+    def _result(self, row: JobRow, ctx: Context) -> ExecutorResult:
         def work() -> object:
-            ctx.params = self._tools.open_params(row) if params is None else params
             if row.action in SPECIAL_ACTIONS:
-                return run_special(ctx, self._tools.vault, self._tools.settings.agent_api_url)
+                return run_special(ctx, self._tools.vault, self._delivery)
             kind, name = split_action(row.action)
             return run_action(self._loop, self._tools.registry.executor(kind), ctx, name)
 

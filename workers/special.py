@@ -5,26 +5,39 @@ from __future__ import annotations
 import ipaddress
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from easyalert.errors import Fault, VaultError
+from easyalert.protocol.sealed import STORE_CREDENTIAL
 from vault import Vault
 from workers.sdk import Context, ExecutorResult, failure, success
+from workers.sealed import OpenCredentials
 
 log = logging.getLogger(__name__)
 
 CONNECTION_TEST: Final = "connection.test"
-STORE_CREDENTIAL: Final = "system.storeCredential"
 SPECIAL_ACTIONS: Final = frozenset({CONNECTION_TEST, STORE_CREDENTIAL})
 """Both may be repeated without harm: one only looks, the other replaces an entry as a whole."""
 
 
-def run_special(ctx: Context, vault: Vault, control_plane_url: str) -> ExecutorResult:
-    """Run one of SPECIAL_ACTIONS. Never raises EasyAlertError."""
+@dataclass(frozen=True)
+class Delivery:
+    """How credentials may come to this agent."""
+
+    url: str
+    """Of the control plane."""
+    sealed_only: bool
+    """CREDENTIAL_DELIVERY=sealed."""
+    open_sealed: OpenCredentials
+
+
+def run_special(ctx: Context, vault: Vault, delivery: Delivery) -> ExecutorResult:
+    """Run one of SPECIAL_ACTIONS. Raises SealRefused, AgentFault."""
     actions: dict[str, Callable[[], ExecutorResult]] = {
         CONNECTION_TEST: lambda: _test(ctx, vault),
-        STORE_CREDENTIAL: lambda: _store(ctx, vault, control_plane_url),
+        STORE_CREDENTIAL: lambda: _store(ctx, vault, delivery),
     }
     return actions[ctx.action_type]()
 
@@ -41,8 +54,9 @@ def _test(ctx: Context, vault: Vault) -> ExecutorResult:
     return success({"message": f"the vault of this agent holds credentials for connection '{connection_id}'"})
 
 
-def _store(ctx: Context, vault: Vault, control_plane_url: str) -> ExecutorResult:
-    if not safe_for_credentials(control_plane_url):
+def _store(ctx: Context, vault: Vault, delivery: Delivery) -> ExecutorResult:
+    # sealed ones too: whoever can change plain http can have given the control plane another key than this agent's
+    if not safe_for_credentials(delivery.url):
         return failure(
             "refused: AGENT_API_URL is plain http to another machine, and credentials would travel in clear; "
             "use https, or store them on the agent itself (PUT /connections/ID of its admin API)",
@@ -52,6 +66,15 @@ def _store(ctx: Context, vault: Vault, control_plane_url: str) -> ExecutorResult
     connection_id, credentials = ctx.params.get("connectionId"), ctx.params.get("credentials")
     if not isinstance(connection_id, str) or not connection_id:
         return failure("parameter 'connectionId' is required", exit_code=-1, fault=Fault.JOB)
+    opened = delivery.open_sealed(ctx.job_id, connection_id, ctx.params)
+    if opened is None and delivery.sealed_only:
+        return failure(
+            "refused: this agent takes sealed credentials only (CREDENTIAL_DELIVERY=sealed); "
+            "see: easyalert-controlplane seal --help, or store them on the agent itself: easyalert-agent vault set ID",
+            exit_code=-1,
+            fault=Fault.JOB,
+        )
+    credentials = credentials if opened is None else opened
     if not isinstance(credentials, dict) or not credentials:
         return failure(
             "parameter 'credentials' is required and must be an object that is not empty", exit_code=-1, fault=Fault.JOB

@@ -14,8 +14,10 @@ from cryptography.exceptions import InvalidTag
 from redis import Redis
 from rq.utils import now, utcformat, utcparse
 
+from easyalert.delivery_key import ensure_delivery_key
 from easyalert.errors import (
     AgentFault,
+    ConfigurationError,
     CredentialError,
     EasyAlertError,
     EntryNotFound,
@@ -37,6 +39,7 @@ from workers.isolation import Isolation
 from workers.isolation_trial import find_isolation
 from workers.limits import Limits
 from workers.registry import Registry
+from workers.sealed import Seals
 from workers.special import SPECIAL_ACTIONS
 
 log = logging.getLogger(__name__)
@@ -73,7 +76,10 @@ class Toolbox:
         return Guards.of(self.settings)
 
     def open_params(self, row: JobRow) -> dict[str, Any]:
-        """Unseal a job's parameters. Raises AgentFault, or JobError when they are too large or no object."""
+        """A job's parameters as they came, out of the journal: what their sender has sealed is still sealed (`seals`).
+
+        Raises AgentFault, or JobError when they are too large or no object.
+        """
         if self.private_key is None or row.sealed is None:
             raise AgentFault(
                 "this agent cannot open the job's parameters: its key file belongs to another AGENT_API_KEY; "
@@ -106,6 +112,11 @@ class Toolbox:
         except (InvalidTag, ValueError):
             return None
 
+    @property
+    def seals(self) -> Seals:
+        """Opens what was sealed to this agent by whoever sent the job."""
+        return Seals(self.settings.delivery_key_path, self.private_key)
+
     def read_credential(self, connection_id: str) -> dict[str, Any] | None:
         """The vault's entry, None when there is none. Raises CredentialError when the vault is locked, VaultError."""
         try:
@@ -136,7 +147,9 @@ class Toolbox:
             return True
         try:
             spec = self.registry.spec(row.action)
-            return spec.may_repeat({} if isinstance(spec.idempotent, bool) else self.open_params(row))
+            if isinstance(spec.idempotent, bool):
+                return spec.idempotent
+            return spec.may_repeat(self.seals.opened_params(row, self.open_params(row)))
         except EasyAlertError:
             return False
 
@@ -152,6 +165,11 @@ def pack(settings: AgentSettings) -> Toolbox:
     private_key = load_private_key(settings.agent_key_path, [key for key in (api_key, previous) if key])
     if private_key is None:
         log.error("AGENT_API_KEY does not open %s: waiting jobs cannot run", settings.agent_key_path)
+    else:
+        try:
+            ensure_delivery_key(settings.delivery_key_path, private_key)
+        except ConfigurationError:
+            log.exception("nothing can be sealed to this agent")
     vault = Vault(settings.vault_path, VaultKey(api_key, previous))
     state = vault.check()  # derives the key for the file's salt; the workers find it done
     if state.state not in {"ok", "empty"}:

@@ -8,7 +8,8 @@ import pytest
 from cli.__main__ import main
 from cli.signing_key import load
 from easyalert.policy.signatures import Delivered, trusted_signature
-from easyalert.protocol.ids import is_job_id
+from easyalert.protocol.ids import is_job_id, new_id
+from easyalert.protocol.sealed import FORMAT, Addressed, seal
 from easyalert.protocol.signing import key_id
 
 
@@ -68,6 +69,22 @@ def test_every_signature_is_for_a_job_of_its_own(tmp_path, capsys, key):
     job = {"actionType": "a.b", "poolId": "default"}
     ids = {sign(tmp_path, capsys, key, job)[1]["signature"]["jobId"] for _ in range(3)}
     assert len(ids) == 3
+
+
+def test_a_job_with_something_sealed_in_it_keeps_the_id_it_was_sealed_for(tmp_path, capsys, key):
+    public = bytes([9]) + bytes(31)
+    expires_at = int(time.time()) + 600
+    to = Addressed("params", "agt_1", new_id("job", time.time()), "script.bash", None, expires_at)
+    job = {"actionType": "script.bash", "agentId": "agt_1", "params": seal(public, to, {"script": "x"}).wire()}
+    code, body = sign(tmp_path, capsys, key, job)
+    assert (code, body["signature"]["jobId"]) == (0, to.job_id)
+    assert trusted(key, body)
+    code, said = sign(tmp_path, capsys, key, job, "--pool", "default")
+    assert code == 1
+    assert "opens on one agent only: give --agent agt_1" in said
+    code, said = sign(tmp_path, capsys, key, {**job, "params": {FORMAT: {}}})
+    assert code == 1
+    assert "what is sealed in the job is malformed" in said
 
 
 def test_a_time_limit_is_signed_where_it_is_sent(tmp_path, capsys, key):

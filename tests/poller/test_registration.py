@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import base64
+
 import pytest
 
 import easyalert
+from easyalert.delivery_key import new_delivery_key, public_delivery_key
+from easyalert.sealing import load_private_key
 from poller import registration as module
 from poller.registration import Registrar
+from tests.support.agent_home import API_KEY
 from tests.support.faults import Answer, Cut, Slow, Status, too_many_requests
 
 INSTANCE = "0123456789abcdef.0123"
@@ -17,7 +22,7 @@ def quick(monkeypatch):
 
 
 def registrar(rig):
-    return Registrar(rig.parts, rig.key.text, INSTANCE).run
+    return Registrar(rig.parts, INSTANCE).run
 
 
 def registrations(server):
@@ -35,14 +40,36 @@ def test_what_is_told_and_what_is_remembered(drive, plain_server):
         assert told["platform"] == "Linux"
         assert told["capabilities"] == ["http", "script"]
         assert told["maxConcurrentJobs"] == 5
-        assert told["publicKey"] == rig.key.text
-        names = ["longPoll", "ack", "receipts", "cancel", "control", "output", "instance", "signed"]
+        assert base64.b64decode(told["publicKey"]) == public_delivery_key(rig.home.settings.delivery_key_path)
+        assert told["publicKey"] != rig.key.text, "the journal's is another one"
+        names = ["longPoll", "ack", "receipts", "cancel", "control", "output", "instance", "signed", "sealed"]
         assert told["features"] == names
         assert told["instance"] == INSTANCE
         assert rig.session.current.agent_id == "agt_1"
         assert not rig.session.current.features
         note = rig.journal.note("registration")
         assert (note["agentId"], note["features"]) == ("agt_1", [])
+
+    drive(plain_server, scenario)
+
+
+def test_a_new_delivery_key_is_told_and_none_is_offered_without_one(drive, plain_server):
+    async def scenario(rig):
+        path = rig.home.settings.delivery_key_path
+        path.unlink()
+        rig.journal.leave_note("capabilities", ["script"])
+        rig.start(registrar(rig))
+        await rig.until(lambda: len(registrations(plain_server)) == 1)
+        assert "publicKey" not in registrations(plain_server)[0]
+        assert "sealed" not in registrations(plain_server)[0]["features"]
+        agent_key = load_private_key(rig.home.settings.agent_key_path, [API_KEY])
+        for number in (2, 3):
+            new_delivery_key(path, agent_key)
+            await rig.until(lambda number=number: len(registrations(plain_server)) == number)
+            told = registrations(plain_server)[-1]
+            assert base64.b64decode(told["publicKey"]) == public_delivery_key(path)
+            assert "sealed" in told["features"]
+        await rig.until(rig.session.ready.is_set)
 
     drive(plain_server, scenario)
 

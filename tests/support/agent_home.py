@@ -6,9 +6,10 @@ import shutil
 from functools import cache
 from pathlib import Path
 
+from easyalert.delivery_key import ensure_delivery_key
 from easyalert.files import private_folder
 from easyalert.journal import Journal
-from easyalert.sealing import ensure_key_pair
+from easyalert.sealing import ensure_key_pair, load_private_key
 from easyalert.settings import AgentSettings
 from tests.support.processes import Program
 from tests.support.redis_server import RedisServer
@@ -36,7 +37,8 @@ class AgentHome:
         private_folder(self.settings.run_dir)
         private_folder(self.settings.tmp_dir)
         private_folder(self.settings.redis_dir)
-        shutil.copy(_key_pair(), self.settings.agent_key_path)
+        for name in (self.settings.agent_key_path.name, self.settings.delivery_key_path.name):
+            shutil.copy(_key_pairs() / name, folder)
         self.redis: RedisServer | None = None
         self.programs: list[Program] = []
 
@@ -70,12 +72,15 @@ class AgentHome:
 
 
 @cache
-def _key_pair() -> Path:
-    """One key pair for all tests of the run: deriving its key costs 0.1 s."""
+def _key_pairs() -> Path:
+    """A folder with one pair of each kind for all tests of the run: deriving the key costs 0.1 s."""
     import atexit
     import tempfile
 
     folder = Path(tempfile.mkdtemp(prefix="ea-key-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     ensure_key_pair(folder / "agent_key.json", API_KEY)
-    return folder / "agent_key.json"
+    agent_key = load_private_key(folder / "agent_key.json", [API_KEY])
+    assert agent_key is not None
+    ensure_delivery_key(folder / "delivery_key.json", agent_key)
+    return folder

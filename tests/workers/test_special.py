@@ -7,7 +7,7 @@ import pytest
 from easyalert.errors import Fault
 from vault import Vault, VaultKey
 from workers.sdk import Context, envelope
-from workers.special import run_special, safe_for_credentials
+from workers.special import Delivery, run_special, safe_for_credentials
 
 HTTPS = "https://control.example/prefix"
 
@@ -19,7 +19,7 @@ def vault(tmp_path):
 
 def run(vault, tmp_path, action, params=None, *, connection_id=None, url=HTTPS):
     ctx = Context("job_1", action, connection_id, params or {}, 30, tmp_path, "job_1@x")
-    result = run_special(ctx, vault, url)
+    result = run_special(ctx, vault, Delivery(url, sealed_only=False, open_sealed=lambda *_: None))
     return result, envelope("job_1", result, ctx.redactor, 1)
 
 
