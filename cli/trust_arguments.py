@@ -1,8 +1,9 @@
-"""Arguments of the commands about trust: `policy`, `sign-job`, `signing-key`, `delivery-key`."""
+"""Arguments of the commands about trust: `policy`, `sign-job`, `signing-key`, `seal`, `delivery-key`."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 
@@ -24,16 +25,7 @@ def add(commands: Any) -> None:
     show = whats.add_parser("show", help="the policy in force, as it is understood, and whose signatures count")
     show.add_argument("--json", action="store_true", help="print one JSON object")
     _add_signing(commands)
-    delivery = commands.add_parser(
-        "delivery-key",
-        help="the key that credentials and parameters are sealed to for this agent; --rotate changes it",
-        description="Shows the public half and its fingerprint, to be compared with what the control plane shows."
-        " docs/sealed.md says how to seal to it.",
-    )
-    delivery.add_argument(
-        "--rotate", action="store_true", help="make a new pair; what was sealed to the former one opens no more"
-    )
-    delivery.add_argument("--json", action="store_true", help="print one JSON object")
+    _add_sealing(commands)
 
 
 def _add_signing(commands: Any) -> None:
@@ -63,3 +55,51 @@ def _add_signing(commands: Any) -> None:
         " JOB_SIGNATURE_KEYS_FILE on the agents. Keep FILE away from the control plane and from agents.",
     )
     key.add_argument("file", metavar="FILE", help="where the private key is kept")
+
+
+def _add_sealing(commands: Any) -> None:
+    seal = commands.add_parser(
+        "seal",
+        help="seal credentials, or a job's parameters, so that only one agent can read them",
+        description="Prints the sealed job, ready for POST /api/v1/jobs or sign-job; with --url, sends it. With"
+        " --connection the file holds credentials, without it a job whose params are sealed. docs/sealed.md",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="examples:\n"
+        "  easyalert-agent seal db.json --connection web-db --agent agt_… --key j0DF…=\n"
+        "  easyalert-agent seal db.json --connection web-db --pool default --url https://… --token-file token\n"
+        "  easyalert-agent seal JOB.json --agent agt_… --key agent.pub | easyalert-agent sign-job - --key ops.key",
+    )
+    seal.add_argument(
+        "file", nargs="?", type=_file, metavar="FILE", help="JSON; default or -: standard input, or a prompt"
+    )
+    seal.add_argument("--connection", metavar="ID", help="the file holds credentials, to be stored under this id")
+    to = seal.add_mutually_exclusive_group(required=True)
+    to.add_argument("--agent", metavar="ID", help="for this agent")
+    to.add_argument("--pool", metavar="ID", help="for every agent of this pool, to each by itself (credentials, --url)")
+    seal.add_argument(
+        "--key", metavar="KEY", help="the agent's public key in Base64, or a file with it; default: as --url says"
+    )
+    seal.add_argument(
+        "--fingerprint", action="append", metavar="HEX", help="the key must have this one; once per agent of a pool"
+    )
+    seal.add_argument("--url", metavar="URL", help="the control plane to send it to")
+    seal.add_argument(
+        "--token-file", type=Path, metavar="FILE", help="its first line is an operator's token; or EASYALERT_TOKEN"
+    )
+    seal.add_argument(
+        "--for", dest="span", default="1d", metavar="SPAN", help="valid for 90s, 30m, 2h, 7d (default: 1d)"
+    )
+    delivery = commands.add_parser(
+        "delivery-key",
+        help="the key that credentials and parameters are sealed to for this agent; --rotate changes it",
+        description="Shows the public half and its fingerprint, to be compared with what the control plane shows."
+        " docs/sealed.md says how to seal to it.",
+    )
+    delivery.add_argument(
+        "--rotate", action="store_true", help="make a new pair; what was sealed to the former one opens no more"
+    )
+    delivery.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def _file(text: str) -> Path | None:
+    return None if text == "-" else Path(text)

@@ -27,7 +27,7 @@ from easyalert.protocol.signing import key_id
 from easyalert.sealing import PrivateKey
 
 _SHOWN: Final = 60
-_AGAIN: Final = "seal them again, for this agent and a new job (easyalert-controlplane seal --help)"
+_AGAIN: Final = "seal them again, for this agent and a new job (easyalert-agent seal --help)"
 
 OpenCredentials = Callable[[str, str, dict[str, Any]], dict[str, Any] | None]
 """Job id, connection id and the job's parameters → the credentials that lie sealed in them; None: they lie in clear."""

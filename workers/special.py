@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import urlsplit
 
+from easyalert.clear_text import safe_for_credentials
 from easyalert.errors import Fault, VaultError
 from easyalert.protocol.sealed import STORE_CREDENTIAL
 from vault import Vault
@@ -70,7 +69,7 @@ def _store(ctx: Context, vault: Vault, delivery: Delivery) -> ExecutorResult:
     if opened is None and delivery.sealed_only:
         return failure(
             "refused: this agent takes sealed credentials only (CREDENTIAL_DELIVERY=sealed); "
-            "see: easyalert-controlplane seal --help, or store them on the agent itself: easyalert-agent vault set ID",
+            "see: easyalert-agent seal --help, or store them on the agent itself: easyalert-agent vault set ID",
             exit_code=-1,
             fault=Fault.JOB,
         )
@@ -91,17 +90,3 @@ def _put(vault: Vault, connection_id: str, credentials: dict[str, Any]) -> Execu
         return failure("the agent could not store these credentials; its log says why", exit_code=1, fault=error.fault)
     log.info("stored credentials for connection %s", connection_id)
     return success({"message": f"stored credentials for connection '{connection_id}'"})
-
-
-def safe_for_credentials(url: str) -> bool:
-    """https, or a host that is literally this machine (contract 1.10, item 11)."""
-    parts = urlsplit(url)
-    if parts.scheme == "https":
-        return True
-    host = parts.hostname or ""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host) in (ipaddress.ip_address("127.0.0.1"), ipaddress.ip_address("::1"))
-    except ValueError:
-        return False

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
 
@@ -105,6 +105,21 @@ class CreateJob(Body):
     idempotency_key: Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_printable)] | None = None
     signature: Signature | None = None
     """Handed on untouched to agents that take signed jobs; the job gets the id that was signed."""
+
+
+class PutCredentials(Body):
+    """`PUT /connections/{id}/credentials`: in clear, or sealed for each agent that is to store them."""
+
+    agent_id: str | None = Field(default=None, max_length=64)
+    pool_id: PoolId | None = None
+    credentials: dict[str, Any] | None = Field(default=None, min_length=1, repr=False)
+    sealed: list[dict[str, Any]] | None = Field(default=None, min_length=1, max_length=1000)
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Self:
+        if (self.credentials is None) == (self.sealed is None):
+            raise ValueError("give credentials, or sealed ones for each agent, and not both")
+        return self
 
 
 class SettleJob(Body):

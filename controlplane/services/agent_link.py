@@ -13,10 +13,12 @@ from controlplane.services.errors import UnauthorizedError
 from controlplane.services.ids import new_id
 from easyalert.protocol import features
 from easyalert.protocol.messages import AckItem, HeartbeatRequest, RegisterRequest
+from easyalert.protocol.sealed import read_public_key
 
 OFFERED: Final = (
     *(features.LONG_POLL, features.ACK, features.RECEIPTS),
     *(features.CANCEL, features.CONTROL, features.OUTPUT, features.INSTANCE, features.SIGNED),
+    features.SEALED,
 )
 _TEXT_MAX = 256
 
@@ -40,6 +42,8 @@ def register(session: Session, now: float, agent_id: str, request: RegisterReque
     agent.features = [name for name in OFFERED if name in (request.features or ())]
     if instance is None and named:
         agent.features.remove(features.INSTANCE)
+    if features.SEALED in agent.features and read_public_key(request.public_key) is None:
+        agent.features.remove(features.SEALED)
     agent.registered_at = agent.last_heartbeat_at = now
     agent.said_offline = False
     claims.forget_offers(session, agent_id, now)

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from controlplane.clock import rfc3339
 from controlplane.models.tables import Agent, AgentKey, Attempt, Job
-from controlplane.services import audit_heads, fleet, instances, keys, lifecycle, retries
+from controlplane.services import audit_heads, fleet, instances, keys, lifecycle, retries, sealed
 from controlplane.services.changes import changes_of
 from controlplane.services.errors import ConflictError, NotFoundError
 from controlplane.services.ids import new_id
@@ -127,7 +127,11 @@ def remove(session: Session, now: float, agent_id: str) -> dict[str, int]:
             counts["reassigned" if job.state == "pending" else "inDoubt"] += 1
     session.flush()
     for job in session.scalars(select(Job).where(Job.state == "pending", Job.target_agent_id == agent_id)):
-        if others:
+        if sealed.is_sealed(job):
+            reason = f"Its agent {agent.name} was deleted, and what is sealed in it opens nowhere else: seal it anew."
+            lifecycle.finish(session, job, None, "error", now, reason)
+            counts["failed"] += 1
+        elif others:
             job.target_agent_id, job.pool_id = None, agent.pool_id
             job.state_reason = f"Its agent {agent.name} was deleted; any agent of pool {agent.pool_id} may take it."
             changes_of(session).pools.add(agent.pool_id)
@@ -169,7 +173,7 @@ def view(agent: Agent, figures: fleet.Figures, now: float) -> dict[str, Any]:
         "architecture": agent.architecture,
         "capabilities": agent.capabilities,
         "features": agent.features,
-        "publicKey": agent.public_key,
+        **sealed.key_view(agent),
         "keyHolder": instances.view(agent),
         "createdAt": rfc3339(agent.created_at),
         "registeredAt": rfc3339(agent.registered_at),

@@ -24,6 +24,7 @@ JOB_RETRY: Final = "job.retry"
 JOB_SETTLE: Final = "job.settle"
 JOB_LATE_RESULT: Final = "job.late_result"
 JOB_RUN_AGAIN: Final = "job.run_again"
+CREDENTIALS_SENT: Final = "connection.credentials_sent"
 JOB_IDEMPOTENCE_SET: Final = "job.idempotence_set"
 
 CONTROL_PLANE: Final = "control plane"

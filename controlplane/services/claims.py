@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import ColumnElement
 
 from controlplane.models.tables import Agent, Attempt, Job
-from controlplane.services import audit, fleet, lifecycle, retries
+from controlplane.services import audit, fleet, lifecycle, retries, sealed
 from controlplane.services.dispatch import BUILT_IN, Candidate, Waiting, plan
 from controlplane.services.ids import split_wire_job_id, wire_job_id
 from easyalert.protocol import features
@@ -84,7 +84,7 @@ def hand_out(
     for item, chosen, why in decided.assigned:
         agent = members[chosen.agent_id][0]
         job = session.get_one(Job, item.job_id)
-        if (params := _sendable(session, now, job, None)) is not None:
+        if (params := _sendable(session, now, job, None, agent)) is not None:
             result.jobs.setdefault(agent.id, []).append(_claim(session, now, job, agent, why, params))
     return result
 
@@ -132,7 +132,7 @@ def _offer_again(
         if now < attempt.offered_at + REOFFER_AFTER_S:
             result.look_again(attempt.offered_at + REOFFER_AFTER_S)
             continue
-        if (params := _sendable(session, now, job, attempt)) is None:
+        if (params := _sendable(session, now, job, attempt, agent)) is None:
             continue
         attempt.offered_at = now
         candidate.free -= 1
@@ -158,8 +158,11 @@ def _pending(session: Session, now: float, pool_id: str, polling: list[Candidate
     return [Waiting(*row[:4], frozenset(retries.had(session, row.id)) if row.retries else frozenset()) for row in rows]
 
 
-def _sendable(session: Session, now: float, job: Job, attempt: Attempt | None) -> dict[str, Any] | None:
-    """The parameters for the agent; None when they cannot be opened any more, which ends the job."""
+def _sendable(session: Session, now: float, job: Job, attempt: Attempt | None, agent: Agent) -> dict[str, Any] | None:
+    """The parameters for the agent; None when they cannot be opened any more, here or there, which ends the job."""
+    if sealed.key_of(agent) is None and sealed.is_sealed(job):
+        lifecycle.finish(session, job, attempt, "error", now, f"Not sent: {sealed.not_supported(agent)}.")
+        return None
     try:
         return lifecycle.sent_params(session, job)
     except LookupError:

@@ -12,7 +12,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session, defer
 
 from controlplane.models.tables import Agent, Job, Pool
-from controlplane.services import agents, audit, lifecycle, orders, signed
+from controlplane.services import agents, audit, lifecycle, orders, sealed, signed
 from controlplane.services.changes import changes_of
 from controlplane.services.errors import ConflictError, InvalidError, NotFoundError
 from controlplane.services.ids import new_id
@@ -57,8 +57,11 @@ def submit(session: Session, now: float, asked: NewJob) -> tuple[Job, bool]:
                     code="idempotency_key_reused",
                 )
             return known, False
+    asked, inside = sealed.addressed(session, now, asked)
     pool, target = _route(session, asked)
-    job_id, signed_until = signed.identity(session, now, asked, params)
+    job_id, valid_until = signed.identity(session, now, asked, params)
+    if inside is not None:
+        job_id, valid_until = inside.job_id, min(valid_until, inside.expires_at)
     job = Job(
         id=job_id or new_id("job", now),
         action_type=asked.action_type,
@@ -76,7 +79,7 @@ def submit(session: Session, now: float, asked: NewJob) -> tuple[Job, bool]:
         created_by=asked.created_by,
         state="pending",
         available_at=now,
-        expires_at=min(now + pool.max_queue_age_s, signed_until),
+        expires_at=min(now + pool.max_queue_age_s, valid_until),
         attempt=0,
         signature=asked.signature,
     )
@@ -174,6 +177,11 @@ def retry(session: Session, now: float, job_id: str, by: str) -> Job:
         raise ConflictError(
             "the credentials of this delivery are no longer held here: submit a new job with them",
             code="credentials_wiped",
+        )
+    if sealed.is_sealed(job):
+        raise ConflictError(
+            "what is sealed in this job is good for one start of it: seal it anew and submit a new job",
+            code="sealed_once",
         )
     pool = session.get(Pool, job.pool_id) if job.pool_id is not None else None
     if job.target_agent_id is not None:

@@ -20,6 +20,7 @@ from controlplane.models.at_rest import at_rest_of
 from controlplane.models.tables import Agent, Attempt, Job
 from controlplane.services.changes import changes_of
 from easyalert.protocol.limits import START_WITHIN_DEFAULT_S
+from easyalert.protocol.sealed import STORE_CREDENTIAL, sealed_in
 
 HELD: Final = frozenset({"dispatched", "accepted", "running"})
 """An agent has it."""
@@ -40,7 +41,6 @@ BASE_MARGIN_S: Final = 300.0
 RUNNING_OVERRUN_S: Final = 3600.0
 """A job still said to be running this long after its deadline is in doubt whatever the agent says."""
 
-_CREDENTIALS_ACTION: Final = "system.storeCredential"
 _WIPED: Final = "[wiped]"
 
 
@@ -85,21 +85,26 @@ def finish(
 
 
 def seal_credentials(session: Session, job: Job) -> None:
-    """A new job: the secrets of a credential delivery go into the database sealed."""
-    if job.action_type == _CREDENTIALS_ACTION and "credentials" in job.params:
+    """A new job: the secrets of a credential delivery go into the database encrypted, unless they came sealed."""
+    if _holds_credentials(job):
         job.params = {**job.params, "credentials": at_rest_of(session).seal(job.id, job.params["credentials"])}
 
 
 def sent_params(session: Session, job: Job) -> dict[str, Any]:
     """The parameters as the agent gets them. Raises LookupError when the key of sealed ones is gone."""
-    if job.action_type == _CREDENTIALS_ACTION and "credentials" in job.params and not job.credentials_wiped:
+    if _holds_credentials(job) and not job.credentials_wiped:
         return {**job.params, "credentials": at_rest_of(session).open(job.id, job.params["credentials"])}
     return job.params
 
 
+def _holds_credentials(job: Job) -> bool:
+    sealed = sealed_in(job.action_type, job.params)
+    return sealed is None and job.action_type == STORE_CREDENTIAL and "credentials" in job.params
+
+
 def wipe_credentials(session: Session, job: Job) -> None:
     """Forget the secrets of a credential delivery: once it is on the agent, nothing here needs them."""
-    if job.action_type == _CREDENTIALS_ACTION and not job.credentials_wiped and "credentials" in job.params:
+    if job.action_type == STORE_CREDENTIAL and not job.credentials_wiped and "credentials" in job.params:
         job.params = {**job.params, "credentials": _WIPED}
         job.credentials_wiped = True
         changes_of(session).wiped = True
@@ -107,7 +112,7 @@ def wipe_credentials(session: Session, job: Job) -> None:
 
 def shown_params(job: Job) -> dict[str, object]:
     """The parameters as people may see them: without the secrets of a credential delivery."""
-    if job.action_type == _CREDENTIALS_ACTION and "credentials" in job.params:
+    if job.action_type == STORE_CREDENTIAL and "credentials" in job.params:
         return {**job.params, "credentials": "[redacted]"}
     return job.params
 
