@@ -11,11 +11,12 @@ from typing import Final
 
 from cli import embedded_redis, lock
 from cli.folders import check_disk, prepare_folders
+from easyalert.delivery_key import ensure_delivery_key, public_delivery_key
 from easyalert.errors import ConfigurationError
 from easyalert.instance import instance_of
 from easyalert.journal import Journal
 from easyalert.journal.schema import set_aside_if_damaged
-from easyalert.sealing import ensure_key_pair
+from easyalert.sealing import ensure_key_pair, load_private_key
 from easyalert.settings import AgentSettings
 
 log = logging.getLogger(__name__)
@@ -98,15 +99,29 @@ def _prepare_keys(settings: AgentSettings) -> None:
     api_key = settings.agent_api_key.get_secret_value()
     secret = settings.agent_api_key_previous
     previous = None if secret is None else secret.get_secret_value()
-    if not ensure_key_pair(settings.agent_key_path, api_key, previous):
+    same = ensure_key_pair(settings.agent_key_path, api_key, previous)
+    if not same:
         log.error(
             "AGENT_API_KEY does not open %s: a new key pair was made, jobs received before are answered as errors;"
             " after a rotation, set AGENT_API_KEY_PREVIOUS for the first start",
             settings.agent_key_path,
         )
+    if not same or public_delivery_key(settings.delivery_key_path) is None:
+        _make_delivery_key(settings, api_key)
     if previous is not None:
         from easyalert.rotation import Rotation  # noqa: PLC0415 - needed after a rotation only
         from vault import Vault, VaultKey  # noqa: PLC0415 - as above
 
         # the agent is useful without its vault, and says in its heartbeat that it is locked
         Rotation(settings, Vault(settings.vault_path, VaultKey(api_key, previous))).finish()
+
+
+def _make_delivery_key(settings: AgentSettings, api_key: str) -> None:
+    # before the first registration tells it: without one, the control plane ends jobs in which something is sealed
+    agent_key = load_private_key(settings.agent_key_path, [api_key])
+    if agent_key is None:
+        return
+    try:
+        ensure_delivery_key(settings.delivery_key_path, agent_key)
+    except ConfigurationError as error:  # a full disk keeps no agent from its work
+        log.error("nothing can be sealed to this agent: %s", error)  # noqa: TRY400 - the sentence says it all

@@ -85,7 +85,7 @@ class Registrar:
         return sorted(kind for kind in note if isinstance(kind, str)) if isinstance(note, list) else None
 
     def _public_key(self) -> str | None:
-        """The workers make it before they tell their capabilities; None: nothing can be sealed to this agent."""
+        """Made before the agent's programs start; None: it is lost, and nothing can be sealed to this agent for now."""
         key = public_delivery_key(self._settings.delivery_key_path)
         return None if key is None else base64.b64encode(key).decode()
 

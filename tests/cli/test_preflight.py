@@ -8,6 +8,7 @@ import pytest
 
 import easyalert.instance
 from cli import embedded_redis, preflight
+from easyalert.delivery_key import ensure_delivery_key, public_delivery_key
 from easyalert.errors import ConfigurationError, StateDirectoryInUse
 from easyalert.instance import instance_of
 from easyalert.journal import Journal, State
@@ -76,6 +77,31 @@ def test_a_second_start_changes_nothing_of_value(ready_on):
     key = settings.agent_key_path.read_bytes()
     ready_on()
     assert settings.agent_key_path.read_bytes() == key
+
+
+def test_the_delivery_key_is_there_before_the_programs_and_stays_over_a_rotation(ready_on):
+    settings, _ = ready_on(agent_api_key=OLD)
+    key = settings.delivery_key_path.read_bytes()
+    ready_on(agent_api_key=NEW, agent_api_key_previous=OLD)
+    assert settings.delivery_key_path.read_bytes() == key
+    ensure_delivery_key(settings.delivery_key_path, load_private_key(settings.agent_key_path, [NEW]))
+    assert settings.delivery_key_path.read_bytes() == key, "it opens"
+    settings.delivery_key_path.unlink()
+    ready_on(agent_api_key=NEW)
+    made = settings.delivery_key_path.read_bytes()
+    assert public_delivery_key(settings.delivery_key_path)
+    ready_on(agent_api_key="ea_agent_of_nobody_we_know")
+    assert settings.delivery_key_path.read_bytes() != made, "the key pair it belonged to is lost"
+
+
+def test_a_delivery_key_that_cannot_be_written_keeps_no_agent_from_starting(ready_on, caplog, monkeypatch):
+    def full(*_):
+        raise ConfigurationError("No space left on device")
+
+    monkeypatch.setattr(preflight, "ensure_delivery_key", full)
+    settings, _ = ready_on()
+    assert not settings.delivery_key_path.exists()
+    assert "nothing can be sealed to this agent: No space left" in caplog.text
 
 
 def test_a_running_agent_is_left_alone(settings_of, short_dir):
