@@ -14,6 +14,7 @@ from cli.secrets_in import read_line
 from cli.terminal import plain
 from easyalert.clear_text import safe_for_credentials
 from easyalert.errors import ConfigurationError, ControlPlaneError
+from easyalert.netguard.transport import system_trust
 
 TOKEN_VARIABLE: Final = "EASYALERT_TOKEN"  # noqa: S105 - the name of a variable
 _TIMEOUT_S: Final = 30.0
@@ -37,7 +38,10 @@ class OperatorsApi:
         if not token.isascii() or not token.isprintable():
             raise ConfigurationError("the operator's token is none: it holds characters beyond ASCII")
         self._http = httpx.Client(
-            base_url=f"{url.rstrip('/')}/api/v1", headers={"Authorization": f"Bearer {token}"}, timeout=_TIMEOUT_S
+            base_url=f"{url.rstrip('/')}/api/v1",
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=_TIMEOUT_S,
+            verify=system_trust(),
         )
 
     def __enter__(self) -> Self:

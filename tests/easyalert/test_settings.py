@@ -258,26 +258,6 @@ def test_allowed_networks(monkeypatch):
     assert networks == (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8"))
 
 
-def test_the_run_folder_moves_when_its_path_is_too_long_for_a_socket(monkeypatch, tmp_path):
-    short = read(monkeypatch, STATE_DIR="/srv/ea")
-    assert short.run_dir == Path("/srv/ea/run")
-    long = read(monkeypatch, STATE_DIR=str(tmp_path / ("x" * 100)))
-    other = read(monkeypatch, STATE_DIR=str(tmp_path / ("y" * 100)))
-    assert long.run_dir != other.run_dir
-    for settings in (short, long, other):
-        for path in (settings.redis_socket, settings.supervisor_socket, settings.wakeup_socket):
-            assert len(os.fsencode(path)) < 108
-
-
-def test_every_file_of_the_agent_lies_in_its_state_directory(monkeypatch):
-    settings = read(monkeypatch, STATE_DIR="/srv/ea")
-    places = [name for name, member in vars(AgentSettings).items() if isinstance(member, property)]
-    paths = [getattr(settings, name) for name in places if isinstance(getattr(settings, name), Path)]
-    assert len(paths) >= 10
-    assert all(path.is_relative_to("/srv/ea") for path in paths)
-    assert len(set(paths)) == len(paths)
-
-
 def test_secrets_are_hidden_in_text_and_listed_for_redaction(monkeypatch):
     values = {"AGENT_API_KEY": "key-1", "AGENT_API_KEY_PREVIOUS": "key-0", "ADMIN_TOKEN": "token-1"}
     settings = read(monkeypatch, **values, REDIS_URL="redis://:p%40ss-word@127.0.0.1:6379/0")

@@ -76,7 +76,7 @@ def test_sealed_credentials_are_handed_on_and_forgotten_once_delivered(world, ag
     world.report(agent, result(wire, "error"))
     assert world.job(job)["status"] == "error"
     with pytest.raises(ConflictError, match="no longer held here"):
-        world.write(lambda s, now: jobs.retry(s, now, job))
+        world.write(lambda s, now: jobs.retry(s, now, job, "tok_test"))
     world.database.scrub()
     assert params["credentials"][FORMAT]["ciphertext"].encode() not in world.database.file.read_bytes()
 
@@ -176,7 +176,7 @@ def test_it_is_not_retried_under_an_id_it_was_used_for(world, agent):
     world.report(agent, result(world.take(agent), "error"))
     assert world.job(job)["status"] == "error"
     with pytest.raises(ConflictError, match="seal it anew and submit a new job") as raised:
-        world.write(lambda s, now: jobs.retry(s, now, job))
+        world.write(lambda s, now: jobs.retry(s, now, job, "tok_test"))
     assert raised.value.token == "sealed_once"
 
 
