@@ -9,11 +9,13 @@ longer one counts.
 from __future__ import annotations
 
 import functools
+import heapq
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from easyalert.spellings import MIN_SECRET_CHARS, spellings
+from easyalert.spellings import MIN_SECRET_CHARS, spellings, wrapped_spellings
+from easyalert.wrapping import WrappedForms
 
 REPLACEMENT: Final = "[REDACTED]"
 
@@ -125,8 +127,8 @@ class Redactor:
 class StreamRedactor:
     """Redacts a stream: everything but what may be the beginning of a secret is given out at once.
 
-    It never holds more than the longest form less one byte (about 500 bytes). All pieces given out, joined, are what
-    `Redactor.data` makes of the joined input, wherever the input was cut.
+    It never holds more than the longest form with the line breaks in it (about 900 bytes). All pieces given out,
+    joined, are what `Redactor.data` makes of the joined input, wherever the input was cut.
     """
 
     def __init__(self, redactor: Redactor, forms: _Forms) -> None:
@@ -165,7 +167,8 @@ class StreamRedactor:
 class _Forms:
     """The forms to look for. One regular expression finds their first six bytes; the few candidates are compared."""
 
-    def __init__(self, forms: Iterable[bytes]) -> None:
+    def __init__(self, forms: Iterable[bytes], wrapped: Iterable[bytes] = ()) -> None:
+        self._wrapped = WrappedForms(wrapped)
         by_head: dict[bytes, list[bytes]] = {}
         for form in sorted(set(forms), key=len, reverse=True):
             by_head.setdefault(form[:MIN_SECRET_CHARS], []).append(form)
@@ -175,19 +178,51 @@ class _Forms:
         self._beginnings = {head[:length] for head in self._by_head for length in range(1, MIN_SECRET_CHARS)}
         self._longest = max((len(forms[0]) for forms in self._by_head.values()), default=0)
         self._heads = re.compile(_trie_pattern(sorted(self._by_head)), re.DOTALL)
+        self._units = {
+            form: (step, re.compile(b"(?:" + re.escape(form[:step]) + b")+", re.DOTALL))
+            for forms in self._by_head.values()
+            for form in forms
+            if (step := _period(form)) <= len(form) // 2
+        }
 
     def matches(self, data: bytes, before: int) -> Iterator[tuple[int, int]]:
-        """Start and end of every longest form that starts before `before`, overlapping ones too."""
+        """Start and end of every longest form that starts before `before`, by start; overlapping ones too.
+
+        Those that add nothing to an earlier one may be left out.
+        """
+        return heapq.merge(self._straight(data, before), self._wrapped.matches(data, before))
+
+    def _straight(self, data: bytes, before: int) -> Iterator[tuple[int, int]]:
         search, by_head = self._heads.search, self._by_head
         at = 0
         while (hit := search(data, at)) and (start := hit.start()) < before:
             forms = by_head[hit[0]]
-            if data.startswith(forms, start):
-                yield start, start + next(len(form) for form in forms if data.startswith(form, start))
             at = start + 1
+            if data.startswith(forms, start):
+                form = next(form for form in forms if data.startswith(form, start))
+                stop = self._end_of_run(form, data, start)
+                yield start, stop
+                # whatever starts earlier than this ends inside
+                at = max(at, stop - self._longest + 1)
+
+    def _end_of_run(self, form: bytes, data: bytes, start: int) -> int:
+        """Where the form ends or, if it repeats itself, the last of those that start in step with it.
+
+        Else a secret of one character, in a run of it, would be a match at every byte.
+        """
+        unit = self._units.get(form)
+        if unit is None:
+            return start + len(form)
+        step, run = unit
+        repeated = run.match(data, start)
+        length = repeated.end() - start if repeated else 0
+        return start + len(form) + max(0, length - len(form)) // step * step
 
     def first_unfinished(self, data: bytes) -> int:
         """Where the first form starts that `data` holds only the beginning of; its length when there is none."""
+        return min(self._straight_unfinished(data), self._wrapped.first_unfinished(data))
+
+    def _straight_unfinished(self, data: bytes) -> int:
         size = len(data)
         at = max(0, size - self._longest + 1)
         while hit := self._heads.search(data, at):
@@ -203,11 +238,19 @@ class _Forms:
 
 
 def _forms(secrets: frozenset[str]) -> _Forms:
-    return _Forms(form for secret in secrets for form in spellings(secret))
+    return _Forms(
+        (form for secret in secrets for form in spellings(secret)),
+        (form for secret in secrets for form in wrapped_spellings(secret)),
+    )
 
 
 # A worker runs many jobs with few credentials; it can read the whole vault anyway.
 _cached_forms = functools.lru_cache(maxsize=32)(_forms)
+
+
+def _period(form: bytes) -> int:
+    """After how many bytes the form repeats itself; its length when it does not."""
+    return (form + form).find(form, 1)
 
 
 def _trie_pattern(words: list[bytes]) -> bytes:

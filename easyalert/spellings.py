@@ -24,6 +24,10 @@ their encodings would cost every job more than its work. The whole secret is sti
 LARGE_CHARS: Final = 32_768
 """A secret longer than this is looked for as a whole in JSON, base64 and hex only, for the same reason."""
 
+WRAPPED_CHARS: Final = 2048
+"""A longer text is not looked for across line breaks at any place, only across those of the usual columns."""
+# Bytes before the secret in its base64 group, and characters that those share with it.
+_ALIGNMENTS: Final = ((0, 0), (1, 2), (2, 3))
 # `base64` wraps at 76 columns, PEM and OpenSSL at 64.
 _WRAP_COLUMNS: Final = (64, 76)
 # `xxd -p` wraps at 60 columns; `openssl`, `od` and packet dumps put these between the bytes.
@@ -81,6 +85,27 @@ def spellings(secret: str) -> set[bytes]:
     return {piece for form in forms for piece in _pieces(form) if len(piece) >= MIN_SECRET_CHARS}
 
 
+def wrapped_spellings(secret: str) -> set[bytes]:
+    """The forms to look for across line breaks at any place: base64 at three alignments and hex, of UTF-8.
+
+    Of the secret as it stands, up to `WRAPPED_CHARS`, and of each line of one with several; in pieces, as ever.
+    """
+    lines = _lines(secret)
+    texts = {secret, secret.strip()} if len(secret) <= WRAPPED_CHARS else set()
+    if len(lines) <= MANY_LINES:
+        texts |= {line for line in lines if len(line) <= WRAPPED_CHARS}
+    forms: set[bytes] = set()
+    for text in texts:
+        if len(text) < MIN_SECRET_CHARS:
+            continue
+        raw = _utf8(text)
+        forms |= {raw.hex().encode(), raw.hex().upper().encode()}
+        for skipped, lead in _ALIGNMENTS:
+            form = base64.b64encode(bytes(skipped) + raw)[lead : (skipped + len(raw)) * 8 // 6]
+            forms |= {form, form.translate(_URLSAFE_BASE64)}
+    return {piece for form in forms for piece in _pieces(form) if len(piece) >= MIN_SECRET_CHARS}
+
+
 def _whole(secret: str) -> set[str]:
     """The secret, with its line ends folded in every usual way."""
     lines = secret.splitlines()
@@ -124,7 +149,7 @@ def _wrapped(form: str, width: int) -> list[str]:
 
 def _base64(raw: bytes) -> Iterator[bytes]:
     """`raw` inside longer data may start at three places of a base64 group; the characters it shares are left out."""
-    for skipped, lead in ((0, 0), (1, 2), (2, 3)):
+    for skipped, lead in _ALIGNMENTS:
         encoded = base64.b64encode(bytes(skipped) + raw)
         whole_chars = (skipped + len(raw)) * 8 // 6
         for form in (encoded[lead:whole_chars], encoded[lead:].rstrip(b"="), encoded[lead:]):
