@@ -86,7 +86,8 @@ def test_detached_then_stopped_then_started_again_with_all_its_state(quick_start
 
 
 @pytest.mark.system
-def test_ctrl_c_lets_the_running_job_finish_and_stops_everything(quick_start):
+def test_ctrl_c_lets_the_running_job_finish_and_stops_everything(quick_start, tmp_path_factory):
+    started = tmp_path_factory.mktemp("seen") / "started"  # not at home: scripts see nothing of it
     with subprocess.Popen(
         quick_start.command("up", "--port", str(free_port())),
         env=quick_start.environment,
@@ -102,7 +103,6 @@ def test_ctrl_c_lets_the_running_job_finish_and_stops_everything(quick_start):
         record = quick_start.record
         agent_id = json.loads(quick_start.home.agent_identity.read_text())["id"]
         with quick_start.operator() as operator:
-            started = quick_start.home.path / "started"
             job = operator.submit("script.bash", agent_id, {"script": f"touch {started}; sleep 2; echo finished"})
             # an accepted job that has not started yet would rightly wait for the next start of the agent
             eventually(started.exists, what="the job's start")
