@@ -72,7 +72,7 @@ def _agent(home: Home, slots: int, jobs: int, idle_s: float) -> dict[str, Any]:
         look = _Look(home)
         idle = look.settled()
         cpu = look.cpu(idle_s)
-        busy = _while_busy(start, home, look)
+        busy = _while_busy(start, look)
         _run(start, jobs)
         return {
             "slots": slots,
@@ -117,8 +117,13 @@ class _Look:
         return cpu_seconds(self._root, self._socket) - before
 
 
-def _while_busy(start: Start, home: Home, look: _Look) -> list[Process]:
-    gate = home.path / "gate"
+def _while_busy(start: Start, look: _Look) -> list[Process]:
+    # not in the quick start's home: scripts see nothing of that
+    with tempfile.TemporaryDirectory() as folder:
+        return _held_up(start, look, Path(folder, "gate"))
+
+
+def _held_up(start: Start, look: _Look, gate: Path) -> list[Process]:
     script = {"script": f"until [ -e '{gate}' ]; do sleep 0.1; done"}
     waiting = [start.operator.submit("script.bash", start.agent_id, script) for _ in range(_BUSY)]
     try:
