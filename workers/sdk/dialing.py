@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
 import socket
 from dataclasses import replace
 from functools import partial
@@ -68,7 +69,9 @@ async def _any_of(addresses: list[str], host: str, port: int) -> tuple[str, sock
     try:
         return await first_to_answer(addresses, partial(_connected, port=port), _discard)
     except OSError as error:
-        raise TargetError(f"no connection to {host}:{port}: {error.strerror or type(error).__name__}") from None
+        # the event loop puts its own words into `strerror`
+        said = os.strerror(error.errno) if error.errno else type(error).__name__
+        raise TargetError(f"no connection to {host}:{port}: {said}") from None
 
 
 async def _connected(address: str, port: int) -> socket.socket:

@@ -44,6 +44,11 @@ class Steps:
         """A step whose time was taken elsewhere, for instance by a library that does two at once."""
         self._done.append({"step": name, "ok": True, "durationMs": round(duration_s * 1000), "detail": detail})
 
+    def failed(self, name: StepName, duration_s: float, detail: str) -> None:
+        """As `passed`, of one that failed."""
+        self.passed(name, duration_s, detail)
+        self._done[-1]["ok"] = False
+
     def report(self) -> list[dict[str, Any]]:
         """`[{"step": "tcp", "ok": true, "durationMs": 12, "detail": "10.0.0.5:22"}, …]`; a skipped one is absent."""
         return [dict(entry) for entry in self._done]
