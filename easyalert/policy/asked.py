@@ -26,6 +26,8 @@ _ADDRESS_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "teams": ("webhookUrl",),
 }
 """Kind → where contract 3.0 has its address; `http` is read by `_http_places`."""
+_DEFAULT_HOSTS: Final[Mapping[str, tuple[str, ...]]] = {"database": ("localhost",)}
+"""Where a job of the kind goes that names no host (contract 3.10)."""
 _CONFIGURATION: Final = ("connectionConfig", "connection_config")
 _REDIRECTS: Final = ("followRedirects", "follow_redirects")
 _SYSTEM_FOLDERS: Final = frozenset({"/bin", "/usr/bin", "/usr/local/bin"})
@@ -107,9 +109,9 @@ def _places(kind: str, name: str, params: Mapping[str, Any], entry: Mapping[str,
         return
     if kind not in _ADDRESS_NAMES:
         raise Unreadable(f"actions of the kind '{kind}' do not say where they go")
-    for source in sources:
-        for text in _texts(source, _ADDRESS_NAMES[kind]):
-            yield url_place(text) if "://" in text else host_place(text)
+    texts = [text for source in sources for text in _texts(source, _ADDRESS_NAMES[kind])]
+    for text in texts or _DEFAULT_HOSTS.get(kind, ()):
+        yield url_place(text) if "://" in text else host_place(text)
 
 
 def _http_places(name: str, params: Mapping[str, Any], sources: list[Mapping[str, Any]]) -> Iterator[Place]:

@@ -12,6 +12,7 @@ from easyalert.netguard.naming import connection_address, join_url
 from easyalert.netguard.target import parse_target
 from easyalert.policy.asked import asked_of
 from workers.executors.http import ConnectionTestParameters, RequestParameters
+from workers.sdk.database_connection import DatabaseConnection
 from workers.sdk.executor import parse
 
 
@@ -216,3 +217,15 @@ KINDS = st.sampled_from(
 )
 def test_nothing_a_job_can_hold_raises(action, connection, params, entry):
     assert asked_of(action, connection, params, entry).action == action
+
+
+def test_a_database_job_goes_to_every_host_its_executor_could_take_and_to_localhost_without_one():
+    assert goes_to("database.executeQuery", {"query": "SELECT 1"}, {"password": "x"}) == {"localhost"}
+    assert goes_to("database.testConnection", {}, None) == {"localhost"}
+    params = {"host": "a.test", "connectionConfig": {"host": "b.test"}}
+    assert goes_to("database.executeQuery", params, {"host": "c.test"}) == {"a.test", "b.test", "c.test"}
+    assert "no text" in goes_to("database.executeQuery", {"host": ["a.test"]}, None)
+    # the executor reads its connection under these names only
+    assert DatabaseConnection.address == ("host",)
+    assert "host" in DatabaseConnection.model_fields
+    assert DatabaseConnection.model_fields["host"].alias is None
