@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import heapq
+import json
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
@@ -21,6 +22,8 @@ REPLACEMENT: Final = "[REDACTED]"
 
 _REPLACEMENT_BYTES: Final = REPLACEMENT.encode()
 _CACHED_SECRET_CHARS: Final = 16_384
+_NUMBER: Final = re.compile(r"[0-9.eE+-]+")
+_SECRET_NAME: Final = re.compile(r"(?i)pass|secret|token|key|pin|code|credential")
 # Configuration and words of protocols, which merged vault entries hold beside the secrets (contract 3.0). The control
 # plane knows them, and outputs name them on purpose (contract 3.1: `host`, `username`).
 _NOT_SECRET_KEYS: Final = frozenset(
@@ -54,6 +57,7 @@ class Redactor:
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._secrets = frozenset(secret for secret in secrets if len(secret) >= MIN_SECRET_CHARS)
+        self._has_numbers = any(map(_NUMBER.fullmatch, self._secrets))
         self._forms: _Forms | None = None
         self.count = 0
 
@@ -61,7 +65,8 @@ class Redactor:
     def of(cls, *values: Any) -> Redactor:
         """A redactor for every string leaf of `values` (objects, lists, strings) that is a secret.
 
-        Keys and numbers are none, nor are values whose key says that they are configuration (`host`, `username`, …).
+        Keys are none, nor are values whose key says that they are configuration (`host`, `username`, …); numbers are
+        when their key says so.
         """
         return cls(texts_of(values))
 
@@ -86,7 +91,7 @@ class Redactor:
         return stream.feed(value) + stream.finish()
 
     def tree(self, value: Any) -> Any:
-        """A copy of a JSON tree, however deep, with every string and every key cleaned; two keys never become one."""
+        """A copy of a JSON tree, however deep, with every string, number and key cleaned; two keys never become one."""
         if not self._secrets:
             return value
         root: list[Any] = [None]
@@ -102,7 +107,7 @@ class Redactor:
                 parent[slot] = members = [None] * len(item)
                 todo.extend((member, members, index) for index, member in enumerate(item))
             else:
-                parent[slot] = item
+                parent[slot] = self._number(item)
         return root[0]
 
     def stream(self) -> StreamRedactor:
@@ -111,6 +116,14 @@ class Redactor:
             small = sum(map(len, self._secrets)) <= _CACHED_SECRET_CHARS
             self._forms = _cached_forms(self._secrets) if small else _forms(self._secrets)
         return StreamRedactor(self, self._forms)
+
+    def _number(self, item: Any) -> Any:
+        """What is no text, as it is; a number that is a secret in digits, or holds one, as text without it."""
+        if not self._has_numbers or isinstance(item, bool) or not isinstance(item, int | float):
+            return item
+        text = json.dumps(item)
+        clean = self.text(text)
+        return item if clean is text else clean
 
     def _keys(self, item: dict[Any, Any]) -> list[Any]:
         keys: dict[Any, None] = {}
@@ -265,13 +278,19 @@ def _trie_pattern(words: list[bytes]) -> bytes:
 
 
 def texts_of(value: Any) -> Iterator[str]:
-    """Every string leaf of `value` but those whose key says that they are configuration."""
-    todo = [value]
+    """Every string leaf of `value` but those whose key says that they are configuration.
+
+    Numbers, as JSON writes them, when a key above says that they are secret (`"password": 31415926`).
+    """
+    todo = [(value, False)]
     while todo:
-        item = todo.pop()
+        item, secret = todo.pop()
         if isinstance(item, str):
             yield item
         elif isinstance(item, dict):
-            todo.extend(member for key, member in item.items() if key not in _NOT_SECRET_KEYS)
+            members = ((key, member) for key, member in item.items() if key not in _NOT_SECRET_KEYS)
+            todo.extend((member, secret or bool(_SECRET_NAME.search(str(key)))) for key, member in members)
         elif isinstance(item, list | tuple | set | frozenset):
-            todo.extend(item)
+            todo.extend((member, secret) for member in item)
+        elif secret and isinstance(item, int | float) and not isinstance(item, bool):
+            yield json.dumps(item)

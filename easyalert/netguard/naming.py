@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Any, Final
 
@@ -28,6 +29,17 @@ def connection_address(config: dict[str, Any]) -> str:
             address = value.strip()
             if _SCHEME.match(address):
                 return address
+            if _is_ipv6(address):
+                address = f"[{address}]"
             port = config.get("port") if key == "host" else None
-            return f"https://{address}:{port}" if port and ":" not in address else f"https://{address}"
+            has_port = ":" in address.rpartition("]")[2]
+            return f"https://{address}:{port}" if port and not has_port else f"https://{address}"
     return ""
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import socket
-from typing import Protocol
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Final, Protocol, TypeVar, cast
 
 from easyalert.errors import AddressRefused, AgentFault, TargetError
 from easyalert.netguard.judge import NetworkPolicy, judge_address
 from easyalert.netguard.target import check_host
+
+T = TypeVar("T")
+
+_TCP: Final = socket.IPPROTO_TCP
 
 
 class Resolver(Protocol):
@@ -21,13 +29,16 @@ class Resolver(Protocol):
 
 
 class SystemResolver:
-    """The machine's own resolver (hosts file, DNS), in a thread."""
+    """The machine's own resolver (hosts file, DNS), in a thread of its own for each look-up.
+
+    No pool: a look-up cannot be stopped, and while no name server answers it takes half a minute. Whoever waits gives
+    up sooner, and the next one must neither wait for a free thread nor the process for the thread's end.
+    """
 
     async def lookup(self, host: str, port: int) -> list[str]:
         """As `Resolver.lookup`; TCP only, each address once."""
-        loop = asyncio.get_running_loop()
         try:
-            answer = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+            answer = await _in_own_thread(partial(socket.getaddrinfo, host, port, 0, socket.SOCK_STREAM, _TCP))
         except socket.gaierror as error:
             if error.errno in {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}:
                 raise TargetError(f"the name {host} does not exist (DNS)") from None
@@ -35,6 +46,33 @@ class SystemResolver:
         except UnicodeError:
             raise AddressRefused(f"the host {host!r} is refused: it is no host name") from None
         return list(dict.fromkeys(str(item[4][0]) for item in answer))
+
+
+async def _in_own_thread(call: Callable[[], T]) -> T:
+    """What `call` returns or raises; its thread is left alone when the caller gives up."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def settle(outcome: T | None, error: BaseException | None) -> None:
+        if done.cancelled():
+            return
+        if error is None:
+            done.set_result(cast("T", outcome))
+        else:
+            done.set_exception(error)
+
+    def work() -> None:
+        outcome: T | None = None
+        problem: BaseException | None = None
+        try:
+            outcome = call()
+        except BaseException as error:  # noqa: BLE001 - handed on to whoever waits
+            problem = error
+        with contextlib.suppress(RuntimeError):  # the loop has been closed meanwhile
+            loop.call_soon_threadsafe(settle, outcome, problem)
+
+    threading.Thread(target=work, name="look-up", daemon=True).start()
+    return await done
 
 
 async def resolve_and_judge(host: str, port: int, policy: NetworkPolicy, resolver: Resolver | None = None) -> list[str]:

@@ -110,7 +110,11 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
                 address, stream = await first_to_answer(addresses, dial, _discard)
         except TimeoutError:
             raise httpcore.ConnectTimeout(f"no connection to {host} within {timeout} s") from None
-        peer = stream.get_extra_info("socket").getpeername()[0]
+        try:
+            peer = stream.get_extra_info("socket").getpeername()[0]
+        except OSError as error:  # reset in the same instant
+            await stream.aclose()
+            raise httpcore.ConnectError(f"{host} ended the connection at once: {error.strerror}") from None
         if ipaddress.ip_address(peer) != ipaddress.ip_address(address):
             await stream.aclose()
             raise AddressRefused(f"{host} was dialled at {address}, but {peer} answered; nothing was sent")

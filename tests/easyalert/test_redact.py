@@ -210,3 +210,16 @@ def test_twenty_secrets_at_two_megabytes_a_second():
     started = time.process_time()
     redactor.data(data)
     assert len(data) / (time.process_time() - started) > 2_000_000
+
+
+def test_a_secret_of_digits_is_found_where_it_is_a_number():
+    """A password that is a number is one in JSON, too, and a parsed body shows it as one."""
+    redactor = Redactor(["31415926", "2.718281828"])
+    tree = {"pin": 31415926, "n": [1, 31415927, 2.718281828, True]}
+    assert redactor.tree(tree) == {"pin": REPLACEMENT, "n": [1, 31415927, REPLACEMENT, True]}
+    assert redactor.count == 2
+
+
+def test_a_number_in_a_credential_is_a_secret_when_its_name_says_so():
+    redactor = Redactor.of({"password": 31415926, "port": 443443, "authPin": 27182818, "apiKey": {"token": 16180339}})
+    assert redactor.text("31415926 443443 27182818 16180339") == f"{REPLACEMENT} 443443 {REPLACEMENT} {REPLACEMENT}"

@@ -89,10 +89,12 @@ class HttpBody:
     def redacted(self, redactor: Redactor) -> str:
         """As `text`, with the secrets taken out before the cut."""
         whole = self._decode(bytes(self._kept))
-        clean = redactor.text(whole)
-        if not self.truncated:
-            return clean
-        return clean.encode()[:BODY_MAX_BYTES].decode("utf-8", "ignore")
+        if not self.full:
+            return redactor.text(whole).encode()[:BODY_MAX_BYTES].decode("utf-8", "ignore")
+        # The rest was not read. Where replacements are shorter than secrets, the end of what was read may move to
+        # before the limit: what may be the beginning of a secret there is left out.
+        clean = redactor.stream().feed(whole.encode())
+        return clean[:BODY_MAX_BYTES].decode("utf-8", "ignore")
 
     def parsed(self) -> Any:
         """The JSON value, when the answer says it is JSON and it parses; else None.

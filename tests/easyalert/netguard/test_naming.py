@@ -38,6 +38,10 @@ def test_a_url_is_required():
         ({"baseUrl": "", "host": "a.example", "port": 8443}, "https://a.example:8443"),
         ({"host": "a.example:9", "port": 8443}, "https://a.example:9"),
         ({"host": "a.example"}, "https://a.example"),
+        ({"host": "2001:db8::5", "port": 8443}, "https://[2001:db8::5]:8443"),
+        ({"host": "[2001:db8::5]", "port": 8443}, "https://[2001:db8::5]:8443"),
+        ({"host": "[2001:db8::5]:9", "port": 8443}, "https://[2001:db8::5]:9"),
+        ({"host": "2001:db8::5"}, "https://[2001:db8::5]"),
         ({"baseUrl": 5, "host": None}, ""),
     ],
 )

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import threading
 
 import pytest
 
@@ -87,3 +88,51 @@ def test_whose_fault_a_failed_look_up_is(monkeypatch, code, expected, fault):
     with pytest.raises(expected, match=r"nowhere\.example") as caught:
         judged("nowhere.example", SystemResolver())
     assert caught.value.fault is fault
+
+
+class HangingDns:
+    """The system's resolver while no name server answers, for some names."""
+
+    def __init__(self, monkeypatch):
+        self.go_on = threading.Event()
+        self.asked = 0
+        real = socket.getaddrinfo
+
+        def getaddrinfo(host, *rest, **options):
+            if host == "silent.example":
+                self.asked += 1
+                self.go_on.wait(60)
+                raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+            return real(host, *rest, **options)
+
+        monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+
+async def given_up(times):
+    for _ in range(times):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await SystemResolver().lookup("silent.example", 443)
+
+
+def test_look_ups_that_hang_neither_use_up_a_pool_nor_hold_the_end_up(monkeypatch):
+    dns = HangingDns(monkeypatch)
+
+    async def go():
+        await given_up(64)  # more than any pool of threads has
+        async with asyncio.timeout(30):
+            return await SystemResolver().lookup("localhost", 443)
+
+    try:
+        with asyncio.Runner() as runner:
+            assert runner.run(go())
+        # the runner has ended although nothing has been answered yet
+        assert not dns.go_on.is_set()
+    finally:
+        dns.go_on.set()
+
+
+def test_what_a_look_up_raises_comes_through_its_thread(monkeypatch):
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: (_ for _ in ()).throw(socket.gaierror(-3, "try again")))
+    with pytest.raises(AgentFault, match="try again"):
+        asyncio.run(SystemResolver().lookup("web-1.example", 443))

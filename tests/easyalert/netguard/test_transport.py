@@ -2,8 +2,11 @@
 
 import asyncio
 import ipaddress
+import socket
 import ssl
+import struct
 
+import httpcore
 import httpx
 import pytest
 
@@ -265,3 +268,40 @@ def test_a_name_without_addresses_is_the_targets_fault():
 def test_the_trust_store_is_loaded_once():
     assert system_trust() is system_trust()
     assert system_trust().verify_mode is ssl.CERT_REQUIRED
+
+
+class Hasty:
+    """Connects, has the other end tear the connection down, and hands it on when that has come."""
+
+    def __init__(self, plain, tear_down):
+        self._plain = plain
+        self._tear_down = tear_down
+
+    async def connect_tcp(self, *args, **options):
+        stream = await self._plain.connect_tcp(*args, **options)
+        self._tear_down()
+        raw = stream.get_extra_info("socket")
+        async with asyncio.timeout(10):
+            while True:
+                try:
+                    raw.getpeername()
+                except OSError:
+                    return stream
+                await asyncio.sleep(0)
+
+
+def test_a_connection_that_is_reset_at_once_is_a_failed_one():
+    async def go():
+        with socket.create_server((GOOD, 0)) as listening:
+
+            def reset():
+                accepted, _ = listening.accept()
+                accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                accepted.close()
+
+            backend = GuardedBackend(ONLY_GOOD, Flipping([GOOD]))
+            backend._plain = Hasty(backend._plain, reset)
+            with pytest.raises(httpcore.ConnectError):
+                await backend.connect_tcp("guarded.example", listening.getsockname()[1], timeout=10)
+
+    run(go())

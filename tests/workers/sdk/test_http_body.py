@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import random
 import tracemalloc
 import zlib
 
@@ -144,3 +145,16 @@ def test_secrets_are_taken_out_before_the_cut():
 )
 def test_parse_json_gives_what_can_be_written(value):
     json.dumps(parse_json(json.dumps(value)), allow_nan=False, ensure_ascii=False).encode()
+
+
+def test_no_half_secret_comes_up_to_the_cut_when_what_is_before_it_becomes_shorter():
+    """Replacements are shorter than secrets: the end of what was read moves to before the limit."""
+    secret = "s3cr3t-" + "".join(random.Random(5).choices("abcdefgh", k=293))
+    made = body(f"{secret}\n".encode() * 5000)
+    assert made.truncated
+    shown = made.redacted(Redactor([secret]))
+    assert set(shown.splitlines()) == {REPLACEMENT}
+
+
+def test_the_end_of_a_whole_body_is_not_cut():
+    assert body(b"x hunter2-hunt").redacted(Redactor(["hunter2-hunter2"])) == "x hunter2-hunt"
