@@ -28,16 +28,19 @@ def read_file(path: Path, limit: int = SECRET_MAX_BYTES) -> bytes:
         raise ConfigurationError(f"{plain(path)} cannot be read: {error.strerror}") from None
 
 
-def read_line(path: Path) -> str:
-    """The first line of a file, which holds one secret. Raises ConfigurationError."""
+def read_line(path: Path, *, as_typed: bool = False) -> str:
+    """The first line of a file, which holds one secret; blanks around it are none of it, unless it is `as_typed`.
+
+    Raises ConfigurationError.
+    """
     try:
         text = read_file(path, 65_536).decode()
     except UnicodeDecodeError:
         raise ConfigurationError(f"{plain(path)} is not text in UTF-8") from None
-    line = text.splitlines()[0].strip() if text.strip() else ""
-    if not line:
+    line = text.partition("\n")[0].removesuffix("\r")
+    if not line.strip():
         raise ConfigurationError(f"the first line of {plain(path)} is empty")
-    return line
+    return line if as_typed else line.strip()
 
 
 def ask(prompt: str, *, otherwise: str, again: str | None = None) -> str:

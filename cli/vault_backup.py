@@ -97,7 +97,7 @@ def _unlocked(settings: AgentSettings, options: argparse.Namespace, backup: Back
 
 def _passphrase(options: argparse.Namespace, prompt: str, again: str | None = None) -> str:
     if options.passphrase_file is not None:
-        return read_line(options.passphrase_file)
+        return read_line(options.passphrase_file, as_typed=True)
     return ask(prompt, again=again, otherwise="give the passphrase with --passphrase-file FILE")
 
 
@@ -141,6 +141,8 @@ def _write(path: Path, raw: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         sync_folder(path.absolute().parent)
-    except OSError as error:
+    except BaseException as error:
         path.unlink(missing_ok=True)
+        if not isinstance(error, OSError):  # interrupted
+            raise
         raise ConfigurationError(f"{plain(path)} cannot be written: {error.strerror}; it was removed") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -51,14 +52,14 @@ def doctor(settings: AgentSettings, options: argparse.Namespace) -> int:
         }
         print(json.dumps(report, indent=2))
         return EXIT_OK if healthy else EXIT_DEGRADED
-    print(f"vault   {path}: {coloured(found.state, 'good' if healthy else 'bad')}, {found.entries} entries")
+    print(f"vault   {plain(path)}: {coloured(found.state, 'good' if healthy else 'bad')}, {found.entries} entries")
     print(f"        {plain(found.sentence)}")
     for name in found.damaged:
         print(f"        does not open: {plain(name)}")
     if kept is not None:
-        print(f"backup  {backup}: {kept.state}, {kept.entries} entries")
+        print(f"backup  {plain(backup)}: {kept.state}, {kept.entries} entries")
     for line in advice:
-        print(f"  next: {line}")
+        print(f"  next: {plain(line)}")
     return EXIT_OK if healthy else EXIT_DEGRADED
 
 
@@ -72,13 +73,22 @@ def _advice(path: Path, backup: Path, found: VaultState, kept: VaultState | None
             ]
         case "damaged" if found.damaged:
             again = f"deliver again: {', '.join(found.damaged)}"
-            older = f"or see what the backup holds: VAULT_PATH={backup} easyalert-agent vault list"
+            older = f"or see what the backup holds: VAULT_PATH={_word(backup)} easyalert-agent vault list"
             return [again, older] if usable else [again]
         case "damaged" if usable:
-            return [f"stop the agent; mv {path} {path}.damaged && cp -p {backup} {path}; start the agent"]
+            back = f"mv {_word(path)} {_word(f'{path}.damaged')} && cp -p {_word(backup)} {_word(path)}"
+            return [f"stop the agent; {back}; start the agent"]
         case "damaged":
-            return [f"stop the agent; mv {path} {path}.damaged; start it and deliver the credentials again"]
+            away = f"mv {_word(path)} {_word(f'{path}.damaged')}"
+            return [f"stop the agent; {away}; start it and deliver the credentials again"]
         case "unavailable":
-            return [f"ls -ld {path.parent} {path}", "make both belong to the agent's account, the file with mode 0600"]
+            return [
+                f"ls -ld {_word(path.parent)} {_word(path)}",
+                "make both belong to the agent's account, the file with mode 0600",
+            ]
         case _:
             return []
+
+
+def _word(path: Path | str) -> str:
+    return shlex.quote(str(path))

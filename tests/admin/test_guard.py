@@ -243,7 +243,11 @@ def test_strangers_do_not_use_up_the_holders_requests(running, client):
 
 
 def test_the_holder_does_not_use_up_the_strangers_patience_and_it_recovers(running, client):
+    for _ in range(60):
+        assert client.get("/status").status_code == 200
+    assert client.get("/status").status_code == 429
     with running.stranger() as stranger:
+        assert stranger.get("/status").status_code == 401
         for _ in range(11):
             stranger.get("/status")
         assert stranger.get("/status").status_code == 429

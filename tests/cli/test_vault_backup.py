@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import stat
 
 import pytest
 
+from cli.__main__ import main
 from easyalert.sealing import ensure_key_pair, load_public_key
 from tests.cli.vault_fixtures import KEY, NEW, PASSPHRASE, SECRET, cheap_derivation, run, store
 from vault import Vault, VaultKey
+from vault.backup import parse_backup
 
 __all__ = ["cheap_derivation", "run", "store"]
 
@@ -116,4 +120,25 @@ def test_export_and_import_without_a_terminal_want_a_passphrase_file(run, store,
 def test_a_recipient_that_is_no_key_is_refused(run, store, tmp_path, to):
     store.put("web-1", {})
     assert run("export", tmp_path / "out", "--to", to)[0] == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_passphrase_in_a_file_is_the_one_that_was_typed(run, store, tmp_path, passphrase_file):
+    """Blanks around it belong to it, and so does what some programs take for a line end."""
+    store.put("web-1", {"password": SECRET})
+    passphrase_file.write_text(f"  {PASSPHRASE}\u2028x \n")
+    assert run("export", tmp_path / "out", "--passphrase-file", passphrase_file)[0] == 0
+    sealed = parse_backup((tmp_path / "out").read_bytes())
+    assert sealed.open_with_passphrase(f"  {PASSPHRASE}\u2028x ") == {"web-1": {"password": SECRET}}
+
+
+def test_an_export_that_is_interrupted_leaves_no_half_of_a_file(store, tmp_path, monkeypatch, passphrase_file):
+    store.put("web-1", {"password": SECRET})
+
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupted)
+    with contextlib.suppress(KeyboardInterrupt):
+        main(["vault", "export", str(tmp_path / "out"), "--passphrase-file", str(passphrase_file)])
     assert not (tmp_path / "out").exists()

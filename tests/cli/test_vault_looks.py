@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 
 import pytest
 
@@ -78,3 +79,26 @@ def test_without_the_key_it_says_so(vault, capsys, monkeypatch):
     monkeypatch.delenv("AGENT_API_KEY")
     assert main(["vault", "list"]) == 2
     assert "AGENT_API_KEY" in capsys.readouterr().err
+
+
+def test_what_a_damaged_file_says_moves_no_cursor_and_runs_nothing(vault, tmp_path, capsys):
+    """Names come from the file, paths from the owner: both may hold what a terminal or a shell takes for more."""
+    vault.put("web-1", {"token": SECRET})
+    document = json.loads((tmp_path / "vault.json").read_text())
+    document["credentials"]["\x1b[2J"] = {}
+    (tmp_path / "vault.json").write_text(json.dumps(document))
+    assert main(["vault", "doctor"]) == 4
+    assert "\x1b" not in capsys.readouterr().out
+
+
+def test_the_commands_it_advises_can_be_pasted(vault, tmp_path, capsys, monkeypatch):
+    path = tmp_path / "a folder;x" / "vault.json"
+    path.parent.mkdir()
+    monkeypatch.setenv("VAULT_PATH", str(path))
+    for name in ("web-1", "web-2"):
+        Vault(path, VaultKey(KEY)).put(name, {"token": SECRET})
+    path.write_text("{torn")
+    advice = doctor(capsys, 4)["next"][0]
+    words = shlex.split(advice.split("; ", 1)[1])
+    assert str(path) in words
+    assert f"{path}.bak" in words

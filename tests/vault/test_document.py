@@ -61,9 +61,11 @@ def test_whatever_is_no_vault_file_is_named_as_such(raw, reason):
         parse(raw)
 
 
-def test_a_salt_of_invalid_characters_is_never_an_empty_salt():
+@pytest.mark.parametrize("salt", ["????", "?" + SALT_TEXT, SALT_TEXT[:8] + "\n" + SALT_TEXT[8:]])
+def test_a_salt_of_invalid_characters_is_never_an_empty_salt(salt):
+    """Nor the one that a lenient decoder makes of the others."""
     with pytest.raises(MalformedDocumentError):
-        parse(json.dumps({"salt": "????", "credentials": {}}).encode())
+        parse(json.dumps({"salt": salt, "credentials": {}}).encode())
 
 
 @pytest.mark.parametrize("meta", [None, 3, "x", []])

@@ -252,6 +252,8 @@ DAMAGED_FILES = [
     b"null",
     b'{"salt": "!!!!", "credentials": {}}',
     b'{"salt": "AAAA", "credentials": null}',
+    b'{"salt": "AAECAwQFBgcICQoLDA0ODw==", "credentials": []}',
+    b'{"salt": "AAECAwQFBgcICQoLDA0ODw==", "credentials": "x"}',
     b"\xff\xfe",
 ]
 

@@ -11,6 +11,7 @@ from typing import ClassVar
 import pytest
 
 from easyalert.errors import AddressRefused, EasyAlertError, InvalidParameter, PolicyRefused, TargetError
+from easyalert.logs import configure_logging
 from easyalert.netguard.judge import NetworkPolicy
 from easyalert.netguard.transport import system_trust
 from tests.support.raw_http import RawHttpServer
@@ -518,12 +519,26 @@ def test_an_untrusted_certificate_is_refused(tmp_path):
     assert system_trust() is not None
 
 
-def test_no_url_and_no_token_is_logged(run, caplog):
+@pytest.fixture
+def as_a_worker_logs():
+    """The logging of the product at its most talkative, taken back afterwards."""
+    root, libraries = logging.getLogger(), [logging.getLogger(name) for name in ("httpx", "httpcore")]
+    before = (list(root.handlers), [(log, log.level) for log in (root, *libraries)])
+    for library in libraries:
+        library.setLevel(logging.NOTSET)
+    configure_logging("workers", "DEBUG")
+    yield
+    root.handlers[:] = before[0]
+    for log, level in before[1]:
+        log.setLevel(level)
+    logging.captureWarnings(capture=False)
+
+
+def test_no_url_and_no_token_is_logged(run, as_a_worker_logs, caplog):
     """Defect C9."""
-    caplog.set_level(logging.DEBUG)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    logging.getLogger("httpcore").setLevel(logging.WARNING)
     run(Echo(), {"baseUrl": "http://SERVER", "url": "/path?token=abcdef"}, {"token": TOKEN})
+    logging.getLogger("httpx").warning("seen")
+    assert "seen" in caplog.text
     assert "abcdef" not in caplog.text
     assert TOKEN not in caplog.text
 
