@@ -133,6 +133,7 @@ def test_every_spelling_in_log_records_and_exceptions(secret, written, monkeypat
             except OSError:
                 log.exception("message %s %r", form, [form], extra={"given": {"k": form}})
     text = written.getvalue()
+    assert text.count(REPLACEMENT) >= len(forms)
     for form in forms:
         for shown in {form, json.dumps(form)[1:-1]}:
             assert gone(shown.encode(), text.encode()), shown

@@ -31,6 +31,8 @@ class Gateway:
         """An answer for a request with such a body, None when it may pass."""
         self.port = 0
         self.healed = threading.Event()
+        self.unanswered: set[str] = set()
+        """Endpoints that a request has been sent to in vain."""
         self._faults: dict[str | None, Fault] = {}
         self._listener: Listener | None = None
         self.open()
@@ -86,6 +88,7 @@ class _Handler(Handler):
             case Trickle():
                 self._trickle(fault, self._passed_on(body) if fault.after_work else Status(200))
             case Silent():
+                owner.unanswered.add(endpoint)
                 owner.healed.wait()
                 self.close_connection = True
             case Cut():
