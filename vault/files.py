@@ -92,12 +92,23 @@ def exclusive(path: Path, *, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[None
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(beside(path, ".lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, OWNER_ONLY)
     try:
+        _refuse_foreign_lock(lock, path)
         with _told(path, "cannot be written"):
             _keep_owner(lock, path)
             _wait_for(lock, path, timeout_s)
         yield
     finally:
         os.close(lock)
+
+
+def _refuse_foreign_lock(lock: int, path: Path) -> None:
+    # It is given to the vault's owner, who could have linked to it a file of root's.
+    found = os.fstat(lock)
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+        raise VaultUnavailable(
+            f"the vault {path} cannot be written: its lock {beside(path, '.lock')} is no file, or has another name too; "
+            "remove it"
+        )
 
 
 def replace(path: Path, data: bytes, *, previous: bytes | None) -> None:

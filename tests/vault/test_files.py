@@ -242,3 +242,16 @@ def test_a_folder_that_is_a_file_is_a_sentence(path):
     for attempt in (files.stamp, files.read, lambda p: write(p, b"x")):
         with pytest.raises(VaultUnavailable, match=str(path)):
             attempt(path)
+
+
+def test_a_lock_that_is_another_file_too_is_refused(path):
+    """Root gives the lock to the vault's owner, who must not get anything else by that: the owner can make links."""
+    write(path, b"one")
+    other = path.with_name("other")
+    other.write_text("root's own")
+    lock = files.beside(path, ".lock")
+    lock.unlink()
+    os.link(other, lock)
+    with pytest.raises(VaultUnavailable, match=r"lock.*another name"):
+        write(path, b"two")
+    assert path.read_bytes() == b"one"
