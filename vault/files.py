@@ -106,8 +106,8 @@ def _refuse_foreign_lock(lock: int, path: Path) -> None:
     found = os.fstat(lock)
     if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
         raise VaultUnavailable(
-            f"the vault {path} cannot be written: its lock {beside(path, '.lock')} is no file, or has another name too; "
-            "remove it"
+            f"the vault {path} cannot be written: its lock {beside(path, '.lock')} is no file, or has another name "
+            "too; remove it"
         )
 
 
