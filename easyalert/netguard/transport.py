@@ -168,7 +168,7 @@ async def _discard(stream: httpcore.AsyncNetworkStream) -> None:
 def _context(verify: ssl.SSLContext | bool) -> ssl.SSLContext:  # noqa: FBT001 - httpx's own parameter, handed on
     if isinstance(verify, ssl.SSLContext):
         return verify
-    return system_trust() if verify else _no_trust()
+    return system_trust() if verify else no_trust()
 
 
 @functools.cache
@@ -187,7 +187,8 @@ def system_trust() -> ssl.SSLContext:
 
 
 @functools.cache
-def _no_trust() -> ssl.SSLContext:
+def no_trust() -> ssl.SSLContext:
+    """The TLS context that takes any certificate, where the owner said so."""
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

@@ -46,16 +46,13 @@ from workers.sdk.database_watching import Ending, watched
 from workers.sdk.dialing import dial
 from workers.sdk.parameters import Count, Limited
 from workers.sdk.steps import Steps
-from workers.sdk.stopping import cancelled, until_cancelled
+from workers.sdk.stopping import at_the_jobs_limit, cancelled, time_for, until_cancelled
 
 QUERY_TIMEOUT_S: Final = 30.0
 CONNECT_TIMEOUT_S: Final = 15.0
 TEST_TIMEOUT_S: Final = 15.0
 QUERY_MAX_CHARS: Final = 10_000
 _BACKSTOP_S: Final = 5.0
-_MARGIN: Final = 0.2
-_MARGIN_MAX_S: Final = 2.0
-"""What is kept of the job's own time for ending the statement and saying so."""
 _INTEGERS: Final = range(-(2**63), 2**64)
 
 
@@ -136,7 +133,7 @@ class Database(Executor):
         kind = session_class(connection.database_type)
         read_only = params.read_only or connection.read_only
         _check(params, connection, kind, read_only=read_only)
-        seconds = _seconds(ctx, params.seconds(QUERY_TIMEOUT_S))
+        seconds = time_for(ctx, params.seconds(QUERY_TIMEOUT_S))
         query = Query(params.query, params.bind_params, Rows(min(params.max_rows, ROWS_MAX), ctx.redactor.text))
         with tls_files(ctx, connection) as files:
             plan = Plan(connection, files, connection.tls, seconds + _BACKSTOP_S, read_only, params.multi)
@@ -155,7 +152,7 @@ class Database(Executor):
         """Connect, with TLS as the connection says, log in, and run a query that reads nothing."""
         connection = _connection(ctx)
         session_class(connection.database_type)  # whether there is a driver is the first thing to say
-        seconds, steps = _seconds(ctx, params.seconds(TEST_TIMEOUT_S)), Steps()
+        seconds, steps = time_for(ctx, params.seconds(TEST_TIMEOUT_S)), Steps()
         output = {"host": connection.host, "port": connection.real_port, **_head(connection)}
         error: BaseException | None
         with tls_files(ctx, connection) as files:
@@ -210,12 +207,6 @@ def _check(params: QueryParameters, connection: DatabaseConnection, kind: type[S
         raise InvalidParameter("bindParams", "holds a list, which only PostgreSQL has a type for (arrays)")
 
 
-def _seconds(ctx: Context, wanted: float) -> float:
-    """The time for the work; a little of the job's own is kept for ending it and saying so."""
-    left = ctx.remaining()
-    return max(0.001, min(wanted, left - min(_MARGIN_MAX_S, left * _MARGIN)))
-
-
 async def _dialled(ctx: Context, plan: Plan, seconds: float, steps: Steps) -> Plan | None:
     """The plan with a connected socket and the address it leads to; None when cancelled. Raises TargetError."""
     connection, limit = plan.connection, min(CONNECT_TIMEOUT_S, seconds)
@@ -256,7 +247,7 @@ def _result(ctx: Context, session: Session, query: Query, ending: Ending, second
 def _stopped(ctx: Context, ending: Ending, seconds: float, remains: str, output: dict[str, Any]) -> ExecutorResult:
     if ending.stopped == "cancelled":
         return cancelled(f"cancelled: {remains}", output=output)
-    limit = ctx.timeout_s if ctx.remaining() <= _MARGIN_MAX_S else seconds
+    limit = ctx.timeout_s if at_the_jobs_limit(ctx) else seconds
     sentence = f"timed out after {limit:g} seconds: {remains}"
     return failure(sentence, output=output, exit_code=-1, fault=Fault.TARGET, outcome="timed_out")
 

@@ -40,7 +40,13 @@ class Secret:
     """Marks a field that is never shown and never taken from the job when the vault has one."""
 
 
+@dataclass(frozen=True)
+class OwnersOnly:
+    """Marks a field that counts in the vault's entry only: it weakens a protection, and that is the owner's to say."""
+
+
 SecretText = Annotated[str, Secret()]
+OwnersFlag = Annotated[bool, OwnersOnly()]
 
 C = TypeVar("C", bound="Connection")
 
@@ -72,7 +78,7 @@ def read_connection(ctx: Context, model: type[C]) -> C:
     entry = (ctx.require_credential() if model.needs_entry else ctx.credential()) or {}
     names = dict(_wire_names(model))
     own = {name: entry[name] for name in names if _given(entry.get(name))}
-    asked = _of_job(ctx, names)
+    asked = _of_job(ctx, [name for name, field in names.items() if not _has(field, OwnersOnly)])
     ctx.hide([value for name, value in asked.items() if _is_secret(names[name])])
     if any(_is_secret(names[name]) for name in own):
         _keep_to_address(ctx, model, own, asked)
@@ -82,7 +88,7 @@ def read_connection(ctx: Context, model: type[C]) -> C:
         raise _explained(ctx, error) from None
 
 
-def _of_job(ctx: Context, names: dict[str, FieldInfo]) -> dict[str, Any]:
+def _of_job(ctx: Context, names: list[str]) -> dict[str, Any]:
     nested = ctx.params.get("connectionConfig")
     if nested is not None and not isinstance(nested, dict):
         raise CredentialError("parameter 'connectionConfig' must be an object")
@@ -130,14 +136,18 @@ def _wire_names(model: type[Connection]) -> Iterator[tuple[str, FieldInfo]]:
 
 
 def _is_secret(field: FieldInfo) -> bool:
-    return any(isinstance(item, Secret) for item in field.metadata) or _marked(field.annotation)
+    return _has(field, Secret)
 
 
-def _marked(annotation: Any) -> bool:
+def _has(field: FieldInfo, mark: type) -> bool:
+    return any(isinstance(item, mark) for item in field.metadata) or _marked(field.annotation, mark)
+
+
+def _marked(annotation: Any, mark: type) -> bool:
     """`SecretText | None` keeps its mark inside the union."""
     inner = getattr(annotation, "__metadata__", ())
-    return any(isinstance(item, Secret) for item in inner) or any(
-        _marked(argument) for argument in getattr(annotation, "__args__", ())
+    return any(isinstance(item, mark) for item in inner) or any(
+        _marked(argument, mark) for argument in getattr(annotation, "__args__", ())
     )
 
 

@@ -11,7 +11,22 @@ from workers.sdk.result import ExecutorResult, failure
 
 _LOOK_S: Final = 0.1
 
+_MARGIN: Final = 0.2
+MARGIN_MAX_S: Final = 2.0
+"""What is kept of a job's own time for ending its work and saying so."""
+
 T = TypeVar("T")
+
+
+def time_for(ctx: Context, wanted: float) -> float:
+    """Seconds for the work: `wanted`, but a little less than what the job has left."""
+    left = ctx.remaining()
+    return max(0.001, min(wanted, left - min(MARGIN_MAX_S, left * _MARGIN)))
+
+
+def at_the_jobs_limit(ctx: Context) -> bool:
+    """Whether work that `time_for` has limited was ended for the job's own limit, which is about to come."""
+    return ctx.remaining() <= MARGIN_MAX_S
 
 
 async def until_cancelled(ctx: Context, work: Awaitable[T]) -> T | None:

@@ -7,7 +7,7 @@ import pytest
 from easyalert.errors import CredentialError, PolicyRefused
 from tests.workers.sdk.test_context import context
 from workers.sdk import Connection, SecretText, read_connection
-from workers.sdk.connection import secret_names
+from workers.sdk.connection import OwnersFlag, secret_names
 from workers.sdk.parameters import Line
 
 SECRET = "s3cr3t-of-the-vault"
@@ -18,6 +18,7 @@ class Shell(Connection):
     port: int = 22
     username: Line = "root"
     password: SecretText | None = None
+    lax: OwnersFlag = False
 
 
 class Hook(Connection):
@@ -124,3 +125,8 @@ def test_secrets_are_marked_and_never_shown():
     assert secret_names(Shell) == ["password"]
     shown = Shell(host="h", password=SECRET)
     assert SECRET not in f"{shown!r} {shown}"
+
+
+def test_what_weakens_a_protection_is_the_owners_to_say():
+    assert read_connection(of({"host": "h", "lax": True}), Shell).lax
+    assert not read_connection(of({"host": "h"}, {"lax": True, "connectionConfig": {"lax": True}}), Shell).lax
