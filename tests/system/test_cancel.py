@@ -18,7 +18,8 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
 @pytest.fixture(scope="module")
 def stack():
-    with running_stack(MAX_CONCURRENT_JOBS="1", CANCEL_GRACE_SECONDS="2") as running:
+    # without isolation, because a script in namespaces of its own does not know its pid out here
+    with running_stack(MAX_CONCURRENT_JOBS="1", CANCEL_GRACE_SECONDS="2", SCRIPT_ISOLATION="none") as running:
         eventually(lambda: running.control_plane.agent(running.agent_id)["status"] == "online", within=30)
         yield running
 
