@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from easyalert.errors import CredentialError
+from easyalert.kubeconfig import read_kubeconfig
 from easyalert.netguard.naming import join_url
 from easyalert.policy.places import Place, Unreadable, host_place, url_place
 
@@ -25,7 +27,7 @@ _ADDRESS_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "jira": ("baseUrl",),
     "teams": ("webhookUrl",),
 }
-"""Kind → where contract 3.0 has its address; `http` is read by `_http_places`."""
+"""Kind → where contract 3.0 has its address; `http` and `kubernetes` are read by functions of their own."""
 _DEFAULT_HOSTS: Final[Mapping[str, tuple[str, ...]]] = {"database": ("localhost",)}
 """Where a job of the kind goes that names no host (contract 3.10)."""
 _CONFIGURATION: Final = ("connectionConfig", "connection_config")
@@ -107,11 +109,29 @@ def _places(kind: str, name: str, params: Mapping[str, Any], entry: Mapping[str,
     if kind == "http":
         yield from _http_places(name, params, sources)
         return
+    if kind == "kubernetes":
+        yield from _clusters(sources, entry)
+        return
     if kind not in _ADDRESS_NAMES:
         raise Unreadable(f"actions of the kind '{kind}' do not say where they go")
     texts = [text for source in sources for text in _texts(source, _ADDRESS_NAMES[kind])]
     for text in texts or _DEFAULT_HOSTS.get(kind, ()):
         yield url_place(text) if "://" in text else host_place(text)
+
+
+def _clusters(sources: list[Mapping[str, Any]], entry: Mapping[str, Any]) -> Iterator[Place]:
+    """The servers of the contexts that are named anywhere, in the kubeconfig of the entry; else of its current one."""
+    text = next(_texts(entry, ("kubeconfig",)), None)
+    if text is None:
+        if next(_texts(entry, ("kubeconfigPath",)), None):
+            raise Unreadable("its kubeconfig is a file, which may be another by the time the job runs")
+        return
+    contexts: list[str | None] = [name for source in sources for name in _texts(source, ("context",))]
+    for context in contexts or [None]:
+        try:
+            yield url_place(read_kubeconfig(text, context).server)
+        except CredentialError as error:
+            raise Unreadable(str(error)) from None
 
 
 def _http_places(name: str, params: Mapping[str, Any], sources: list[Mapping[str, Any]]) -> Iterator[Place]:

@@ -1,7 +1,7 @@
 """The kit executors are built from: base class, actions, parameters, the Context, results, bounded output, harness.
 
-May import `easyalert.errors`, `easyalert.protocol`, `easyalert.redact`, `easyalert.netguard`. Never comes in: the
-vault, Redis, RQ, settings — what an executor may have reaches it through the Context.
+May import `easyalert.errors`, `easyalert.kubeconfig`, `easyalert.protocol`, `easyalert.redact`, `easyalert.netguard`.
+Never comes in: the vault, Redis, RQ, settings — what an executor may have reaches it through the Context.
 """
 
 from workers.sdk.connection import Connection, SecretText, read_connection

@@ -1,6 +1,7 @@
 """What a job asks for. The http cases are checked against what the executor itself would ask: no address may be missed."""
 
 import hashlib
+import json
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from easyalert.policy.asked import asked_of
 from workers.executors.http import ConnectionTestParameters, RequestParameters
 from workers.sdk.database_connection import DatabaseConnection
 from workers.sdk.executor import parse
+from workers.sdk.kubernetes_parameters import KubernetesConnection
 
 
 def goes_to(action, params, entry=None):
@@ -93,6 +95,59 @@ def test_the_address_of_a_connection_test_needs_no_scheme():
 )
 def test_where_other_kinds_go(action, params, entry, places):
     assert goes_to(action, params, entry) == places
+
+
+def kubeconfig(**servers):
+    document = {
+        "current-context": "one",
+        "contexts": [{"name": name, "context": {"cluster": name}} for name in servers],
+        "clusters": [{"name": name, "cluster": {"server": server}} for name, server in servers.items()],
+    }
+    return json.dumps(document)
+
+
+TWO = kubeconfig(one="https://kube.test:6443", two="https://10.0.0.7/prefix")
+
+
+@pytest.mark.parametrize(
+    ("params", "entry", "places"),
+    [
+        ({}, {"kubeconfig": TWO}, {"https://kube.test:6443"}),
+        ({"context": "two"}, {"kubeconfig": TWO}, {"https://10.0.0.7:443"}),
+        ({"connectionConfig": {"context": "two"}}, {"kubeconfig": TWO}, {"https://10.0.0.7:443"}),
+        ({"connection_config": {"context": "two"}}, {"kubeconfig": TWO}, {"https://10.0.0.7:443"}),
+        ({}, {"kubeconfig": TWO, "context": "two"}, {"https://10.0.0.7:443"}),
+        # every context that is named anywhere counts
+        ({"context": "one", "connectionConfig": {"context": "two"}}, {"kubeconfig": TWO}, {"https://10.0.0.7:443", "https://kube.test:6443"}),
+        # a job's own kubeconfig is never used, so it says nothing
+        ({"kubeconfig": kubeconfig(one="https://evil.test")}, {"kubeconfig": TWO}, {"https://kube.test:6443"}),
+        ({"kubeconfig": TWO}, None, set()),
+        ({}, {"note": "x"}, set()),
+    ],
+)  # fmt: skip
+def test_where_a_cluster_is(params, entry, places):
+    assert goes_to("kubernetes.deletePod", params, entry) == places
+
+
+@pytest.mark.parametrize(
+    ("params", "entry", "says"),
+    [
+        ({"context": "nope"}, {"kubeconfig": TWO}, "no context of the name"),
+        ({"context": 7}, {"kubeconfig": TWO}, "'context' is no text"),
+        ({}, {"kubeconfig": {"a": 1}}, "'kubeconfig' is no text"),
+        ({}, {"kubeconfig": "a: ["}, "no YAML"),
+        ({}, {"kubeconfig": kubeconfig(one="https://u:p@kube.test")}, "user name"),
+        ({}, {"kubeconfigPath": "/etc/kubernetes/admin.conf"}, "is a file"),
+    ],
+)
+def test_a_cluster_that_cannot_be_told_is_said(params, entry, says):
+    assert says in goes_to("kubernetes.deletePod", params, entry)
+
+
+def test_the_policy_and_the_executor_read_the_same_words_of_a_connection():
+    assert {field.alias or name for name, field in KubernetesConnection.model_fields.items()} == {
+        "kubeconfig", "kubeconfigPath", "context", "namespace",
+    }  # fmt: skip
 
 
 def test_kinds_that_do_not_say():
