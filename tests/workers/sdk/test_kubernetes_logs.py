@@ -91,7 +91,7 @@ def test_a_log_without_end_is_ended_with_what_has_come(kube, why):
     if why == "cancelled":
         ran = kube.run("getLogs", {"pod": "web-1"}, cancelled=lambda: bool(kube.api.held))
     else:
-        ran = kube.run("getLogs", {"pod": "web-1", "timeout": 1})
+        ran = kube.run("getLogs", {"pod": "web-1", "timeout": 3})
     assert ran.result.outcome == why
     assert ran.recorded["output"]["stdout"] == "so far\n"
 

@@ -112,14 +112,14 @@ def test_it_waits_for_the_rollouts_of_what_was_applied(kube):
     output = kube.good("applyManifest", {"manifest": MAP + "---" + WEB, "wait": True})
     assert output["stdout"].endswith('deployment "web" successfully rolled out\n')
     kube.state.frozen.add("web")
-    ran = kube.run("applyManifest", {"manifest": WEB.replace("web:1", "web:2"), "wait": True, "timeout": 1})
+    ran = kube.run("applyManifest", {"manifest": WEB.replace("web:1", "web:2"), "wait": True, "timeout": 3})
     assert "1 of 1 objects were applied and stay so; repeating it is harmless" in ran.error
     assert ran.recorded["output"]["objects"][0]["result"] == "configured"
 
 
 def test_a_time_out_says_how_far_it_came(kube):
     kube.api.fail("PATCH", "configmaps/second", 200, body=lambda handler: kube.api.over.wait(60))
-    ran = kube.run("applyManifest", {"manifest": MAP + "---\n" + MAP.replace("name: m", "name: second"), "timeout": 1})
+    ran = kube.run("applyManifest", {"manifest": MAP + "---\n" + MAP.replace("name: m", "name: second"), "timeout": 3})
     assert ran.result.outcome == "timed_out"
     assert "1 of 2 objects were applied" in ran.error
 

@@ -66,6 +66,13 @@ class TestEveryKind:
 
     def test_a_restart_waits_for_the_end_and_says_the_progress(self, kube, kind, plural, field):
         kube.workload(plural)
+        kube.state.frozen.add("web")  # until it is watched, however slow this machine is
+
+        def watched(handler):
+            kube.state.frozen.clear()
+            handler.watch(KIND[plural], "default")
+
+        kube.api.fail("WATCH", plural, 200, body=watched)
         lines = kube.good(f"restart{kind}", {field: "web", "wait": True})["stdout"].splitlines()
         assert lines[0] == f"{kind.lower()}.apps/web restarted"
         assert len(lines) > 2
@@ -84,7 +91,7 @@ class TestEveryKind:
     def test_waiting_for_what_does_not_move_is_a_time_out_that_says_what_goes_on(self, kube, kind, plural, field):
         kube.workload(plural)
         kube.state.frozen.add("web")
-        ran = kube.run(f"restart{kind}", {field: "web", "wait": True, "timeout": 1})
+        ran = kube.run(f"restart{kind}", {field: "web", "wait": True, "timeout": 3})
         assert ran.result.outcome == "timed_out"
         assert "the cluster has accepted the change and its rollout goes on" in ran.error
         assert "restarted" in ran.recorded["output"]["stdout"]
@@ -96,7 +103,7 @@ def test_an_object_that_has_not_changed_for_long_can_be_watched(kube):
     kube.state.frozen.add("web")
     kube.good("restartDeployment", {"deployment": "web"})
     kube.state.forget()
-    ran = kube.run("rolloutStatus", {"deployment": "web", "wait": True, "timeout": 2})
+    ran = kube.run("rolloutStatus", {"deployment": "web", "wait": True, "timeout": 3})
     assert ran.result.outcome == "timed_out"
     assert len([one for one in kube.api.asked("GET") if one["query"].get("watch")]) == 1
 
@@ -215,7 +222,7 @@ def test_a_cancel_ends_the_watch_and_says_that_the_rollout_goes_on(kube):
 def test_bookmarks_are_no_news(kube):
     kube.workload()
     kube.state.frozen.add("web")
-    ran = kube.run("restartDeployment", {"deployment": "web", "wait": True, "timeout": 2})
+    ran = kube.run("restartDeployment", {"deployment": "web", "wait": True, "timeout": 3})
     assert len(ran.recorded["output"]["stdout"].splitlines()) == 2
 
 
