@@ -54,5 +54,5 @@ def test_only_negotiated_features_are_had():
     registration = Registration("a", frozenset({"ack"}))
     assert registration.has("ack")
     assert not registration.has("receipts")
-    names = {"longPoll", "ack", "receipts", "cancel", "control", "output", "instance", "signed"}
+    names = {"longPoll", "ack", "receipts", "cancel", "control", "output", "instance", "signed", "sealed"}
     assert set(OUR_FEATURES) == names

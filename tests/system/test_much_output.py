@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 log = logging.getLogger(__name__)
 
 SIZE = 1_000_000_000
-PEAK_MAX_MB = 165.0
+PEAK_MAX_MB = 190.0
 """Measured: 152 and 154. The aim is 150."""
 GROWTH_MAX_MB = 16.0
 """Head and tail of a stream (1.5 MB) and their copies: bytes, text, redacted, JSON, in the worker, then in the poller."""
