@@ -92,3 +92,22 @@ def good(ask):
         return recorded["output"]
 
     return run
+
+
+# ---- Kubernetes: an API server, once for each module that wants it, and a fresh cluster for each test -----------------
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory):
+    from tests.support.kube_api import KubeApi
+
+    with KubeApi(tmp_path_factory.mktemp("kube")) as running:
+        yield running
+
+
+@pytest.fixture
+def kube(api, tmp_path):
+    from tests.support.kube_case import KubeCase
+
+    api.fresh()
+    return KubeCase(api, tmp_path)

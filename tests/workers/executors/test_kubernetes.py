@@ -8,8 +8,7 @@ from typing import ClassVar
 import pytest
 
 from easyalert.errors import Fault, InvalidParameter
-from tests.support.kube_api import TOKEN, KubeApi
-from tests.support.kube_case import KubeCase
+from tests.support.kube_api import TOKEN
 from tests.support.waiting import eventually
 from workers.executors.kubernetes import Kubernetes
 from workers.sdk.executor import parse
@@ -45,18 +44,6 @@ class TestContract(ExecutorContract):
 
     def harness(self, tmp_path):
         return Harness(self.executor(), tmp_path, credential={"kubeconfig": CLOSED})
-
-
-@pytest.fixture(scope="module")
-def api(tmp_path_factory):
-    with KubeApi(tmp_path_factory.mktemp("kube")) as running:
-        yield running
-
-
-@pytest.fixture
-def kube(api, tmp_path):
-    api.fresh()
-    return KubeCase(api, tmp_path)
 
 
 # ---- changes --------------------------------------------------------------------------------------------------------

@@ -15,18 +15,6 @@ from tests.support.tls import throwaway_authority
 pytestmark = pytest.mark.system
 
 
-@pytest.fixture(scope="module")
-def api(tmp_path_factory):
-    with KubeApi(tmp_path_factory.mktemp("kube")) as running:
-        yield running
-
-
-@pytest.fixture
-def kube(api, tmp_path):
-    api.fresh()
-    return KubeCase(api, tmp_path)
-
-
 def encoded(path):
     return base64.b64encode(path.read_bytes()).decode()
 

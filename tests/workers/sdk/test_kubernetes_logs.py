@@ -4,22 +4,9 @@ import time
 
 import pytest
 
-from tests.support.kube_api import TOKEN, KubeApi
-from tests.support.kube_case import KubeCase
+from tests.support.kube_api import TOKEN
 
 pytestmark = pytest.mark.system
-
-
-@pytest.fixture(scope="module")
-def api(tmp_path_factory):
-    with KubeApi(tmp_path_factory.mktemp("kube")) as running:
-        yield running
-
-
-@pytest.fixture
-def kube(api, tmp_path):
-    api.fresh()
-    return KubeCase(api, tmp_path)
 
 
 def test_one_pods_log(kube):

@@ -5,8 +5,7 @@ import json
 import pytest
 
 from easyalert.errors import InvalidParameter
-from tests.support.kube_api import KubeApi
-from tests.support.kube_case import KIND, KubeCase
+from tests.support.kube_case import KIND
 from workers.sdk.kubernetes_manifest import read_manifest
 
 pytestmark = pytest.mark.system
@@ -21,18 +20,6 @@ spec:
   selector: {matchLabels: {app: web}}
   template: {metadata: {labels: {app: web}}, spec: {containers: [{name: web, image: web:1}]}}
 """
-
-
-@pytest.fixture(scope="module")
-def api(tmp_path_factory):
-    with KubeApi(tmp_path_factory.mktemp("kube")) as running:
-        yield running
-
-
-@pytest.fixture
-def kube(api, tmp_path):
-    api.fresh()
-    return KubeCase(api, tmp_path)
 
 
 def documents(*texts):

@@ -2,8 +2,7 @@
 
 import pytest
 
-from tests.support.kube_api import KubeApi
-from tests.support.kube_case import KIND, KubeCase, template
+from tests.support.kube_case import KIND, template
 
 pytestmark = pytest.mark.system
 
@@ -12,18 +11,6 @@ KINDS = [
     ("StatefulSet", "statefulsets", "statefulSet"),
     ("DaemonSet", "daemonsets", "daemonSet"),
 ]
-
-
-@pytest.fixture(scope="module")
-def api(tmp_path_factory):
-    with KubeApi(tmp_path_factory.mktemp("kube")) as running:
-        yield running
-
-
-@pytest.fixture
-def kube(api, tmp_path):
-    api.fresh()
-    return KubeCase(api, tmp_path)
 
 
 def image(item):
