@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from email.headerregistry import Address
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from easyalert.errors import CredentialError, InvalidParameter
-from workers.sdk.connection import Connection, OwnersFlag, SecretText
+from workers.sdk.connection import Connection, OwnersFlag, OwnersOnly, SecretText
 from workers.sdk.mail import addresses
 from workers.sdk.parameters import Line
 
@@ -30,8 +30,10 @@ class EmailConnection(Connection):
     use_tls_too: bool | None = Field(default=None, alias="useTLS", description="As `useTls`.")
     from_address: Line | None = Field(default=None, alias="fromAddress", description="The sender; the username.")
     from_name: str = Field(default="", alias="fromName", max_length=200, description="The sender's name.")
-    ca_certificate: str | None = Field(
-        default=None, alias="caCertificate", description="Authorities to trust instead of the machine's, PEM."
+    ca_certificate: Annotated[str | None, OwnersOnly()] = Field(
+        default=None,
+        alias="caCertificate",
+        description="Authorities to trust instead of the machine's, PEM. Counts in the vault's entry only.",
     )
     verify_tls: OwnersFlag = Field(
         default=True, alias="verifyTls", description="False: any certificate will do. Counts in the vault's entry only."

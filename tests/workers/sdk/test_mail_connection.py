@@ -4,6 +4,8 @@ import pytest
 from pydantic import ValidationError
 
 from easyalert.errors import CredentialError
+from tests.workers.sdk.test_context import context
+from workers.sdk.connection import read_connection
 from workers.sdk.mail_connection import EmailConnection
 
 
@@ -50,3 +52,14 @@ def test_the_sender(fields, sender):
 def test_no_sender_says_what_to_add(fields):
     with pytest.raises(CredentialError, match="sender"):
         EmailConnection.model_validate({"host": "h", **fields}).sender()
+
+
+def test_whom_to_trust_is_the_owners_to_say():
+    """A job with an authority of its own could have the password sent to whoever is on the way."""
+    ctx = context(
+        read_credential=lambda _: {"host": "h", "password": "passw0rd-of-ada"},
+        params={"caCertificate": "of the job", "verifyTls": False, "connectionConfig": {"caCertificate": "of the job"}},
+    )
+    found = read_connection(ctx, EmailConnection)
+    assert found.ca_certificate is None
+    assert found.verify_tls
