@@ -64,8 +64,8 @@ def check_key_in_use(body: bytes) -> None:
     raise KeyInUse(sentence or "another agent uses this key", status=409)
 
 
-def retry_after_seconds(value: str | None, *, now: float | None = None) -> float:
-    """The pause of a `Retry-After` header (RFC 9110, 10.2.3): seconds or a date, from 0 to RETRY_AFTER_CAP_S."""
+def retry_after_seconds(value: str | None, *, now: float | None = None, cap: float = RETRY_AFTER_CAP_S) -> float:
+    """The pause of a `Retry-After` header (RFC 9110, 10.2.3): seconds or a date, from 0 to `cap`."""
     if value is None:
         return RETRY_AFTER_DEFAULT_S
     try:
@@ -76,7 +76,7 @@ def retry_after_seconds(value: str | None, *, now: float | None = None) -> float
         except (ValueError, OverflowError):
             return RETRY_AFTER_DEFAULT_S
     # written so that NaN ends at the cap
-    return max(0.0, seconds) if seconds <= RETRY_AFTER_CAP_S else RETRY_AFTER_CAP_S
+    return max(0.0, seconds) if seconds <= cap else cap
 
 
 def map_error(error: Exception) -> ControlPlaneError:

@@ -33,6 +33,7 @@ _NOT_SECRET_KEYS: Final = frozenset(
         "baseUrl",
         "databaseType",
         "dbname",
+        "email",
         "fromAddress",
         "fromName",
         "headerName",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 
 import httpx
 import pytest
@@ -92,6 +93,11 @@ def test_good_statuses(code):
 )
 def test_retry_after_is_capped_and_never_trusted(value, seconds):
     assert retry_after_seconds(value, now=1200) == seconds
+
+
+def test_whoever_has_a_limit_of_his_own_is_told_the_whole_pause():
+    assert retry_after_seconds("3600", cap=math.inf) == 3600
+    assert retry_after_seconds("nan", cap=math.inf) == math.inf
 
 
 def test_a_key_in_use_is_told_in_the_control_planes_words():
