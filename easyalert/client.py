@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import gc
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
@@ -44,6 +44,9 @@ _PIECE_BYTES: Final = 65_536
 _BLANK: Final = b" \t\r\n\xef\xbb\xbf"
 """What may stand before a document: white space, the mark of UTF-8."""
 _SLOWEST_LINK_BYTES_PER_S: Final = 32 * 1024
+
+Trace = Callable[[str, dict[str, Any]], Awaitable[None]]
+"""Is told what the client does (httpcore's `trace` extension)."""
 
 M = TypeVar("M", bound=Message)
 
@@ -161,6 +164,14 @@ class ControlPlaneClient:
                 return {}
         return data if isinstance(data, dict) else {}
 
+    async def notify(self, document: dict[str, Any]) -> None:
+        """Have a message passed on (contract 1.8): any 2xx but a page. Past the breaker: it counts its own attempts."""
+        _refuse_page(await self._ask("POST", paths.NOTIFY, encode(document)))
+
+    async def health(self, trace: Trace | None = None) -> None:
+        """Nothing when the control plane is well: exactly 200, and no page. `trace` sees the connection being made."""
+        _refuse_page(await self._ask("GET", paths.HEALTH, only=200, trace=trace))
+
     async def _ask(
         self,
         method: str,
@@ -169,6 +180,8 @@ class ControlPlaneClient:
         *,
         query: dict[str, str | int] | None = None,
         patience: float = _ANSWER_S,
+        only: int | None = None,
+        trace: Trace | None = None,
     ) -> bytes:
         timeout = httpx.Timeout(patience, connect=_CONNECT_S)
         headers = {} if self.instance is None else {paths.INSTANCE_HEADER: self.instance}
@@ -179,13 +192,24 @@ class ControlPlaneClient:
             async with (
                 asyncio.timeout(patience + _CONNECT_S),
                 self._http.stream(
-                    method, self._base + path, content=body, params=query, headers=headers, timeout=timeout
+                    method,
+                    self._base + path,
+                    content=body,
+                    params=query,
+                    headers=headers,
+                    timeout=timeout,
+                    extensions={} if trace is None else {"trace": trace},
                 ) as response,
             ):
                 if response.status_code == HTTPStatus.CONFLICT:
                     with contextlib.suppress(BadAnswer):  # longer than any refusal of ours
                         check_key_in_use(await _read(response, REFUSAL_MAX_BYTES))
                 check_status(response.status_code, response.headers)
+                if only is not None and response.status_code != only:
+                    raise BadAnswer(
+                        f"the control plane answered {response.status_code} instead of {only}",
+                        status=response.status_code,
+                    )
                 return await _read(response, ANSWER_MAX_BYTES)
         except TimeoutError:
             raise Unreachable(

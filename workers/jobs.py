@@ -29,6 +29,7 @@ from workers import confinement, trees
 from workers.gate import Admitted, Gate, Judged, Refused
 from workers.live import LiveOutput
 from workers.registry import split_action
+from workers.relay import ControlPlaneRelay
 from workers.sdk import Context, ExecutorResult, envelope
 from workers.sdk.output import BoundedOutput, command_output
 from workers.sdk.running import run_action, settled
@@ -167,6 +168,7 @@ class JobRunner:
             allow_os_restart=settings.allow_os_restart,
             read_credential=read_credential,
             bind=self._bind,
+            relay=ControlPlaneRelay(settings),
             deadline=began + row.timeout_s,
             cancelled=lambda: self._cancelled_by(row.key) is not None,
             wake_fd=self._wake_fd,

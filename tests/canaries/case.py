@@ -64,10 +64,10 @@ class Case:
     """What is sent through one executor."""
 
     jobs: tuple[Job, ...]
-    hanging: Job
+    hanging: Job | None = None
     """Waits for its target, secret in hand, until it is ended. Run three times: it is timed out, it is cancelled, and
-    its worker is killed."""
-    holds: Callable[[], int]
+    its worker is killed. None: a kind without targets, which has no secret to hold."""
+    holds: Callable[[], int] = lambda: 0
     """How many hanging jobs have come so far as to hold the secret."""
 
 

@@ -233,7 +233,7 @@ class _Run:
 
     def _hang(self, cases: dict[str, Case]) -> None:
         """Of each case, one that is timed out, one that is cancelled, one whose worker is killed, secret in hand."""
-        for number, case in enumerate(cases.values()):
+        for number, case in enumerate(case for case in cases.values() if case.hanging is not None):
             self._hanging(case, number, "timed out", timeout=LIMIT_S)
             eventually(lambda case=case: case.holds() == 1, within=60, what="a job holding the secret")
             for how, end in (("cancelled", self._cancel), ("killed", self._kill_worker_of)):
@@ -244,6 +244,7 @@ class _Run:
 
     def _hanging(self, case: Case, number: int, how: str, *, timeout: int) -> str:
         job = case.hanging
+        assert job is not None
         job_id = self._submit(
             Job(job.action, {**job.params, "timeout": timeout}, job.credential), 900 + number, idempotent=False
         )

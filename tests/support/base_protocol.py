@@ -46,6 +46,13 @@ def judge_results(document: Any, *, extra: frozenset[str] = frozenset()) -> list
     return [problem for item in document for problem in _judge_result(item, extra)]
 
 
+def judge_notification(document: Any) -> list[str]:
+    """Contract 1.8: `channel` is there only when it says something."""
+    if not isinstance(document, dict) or not {"type", "message"} <= set(document) <= {"type", "message", "channel"}:
+        return ["notify: not an object of type, message and perhaps channel"]
+    return [f"notify: '{name}' is no text" for name, text in document.items() if not (isinstance(text, str) and text)]
+
+
 def _judge_result(item: Any, extra: frozenset[str]) -> list[str]:
     if not isinstance(item, dict):
         return ["results: an entry is not an object"]

@@ -66,6 +66,7 @@ class PlainServer:
         self.results: dict[str, list[dict[str, Any]]] = {}
         """Every result that was taken, by job id, in order of arrival."""
         self.heartbeats: list[dict[str, Any]] = []
+        self.notifications: list[dict[str, Any]] = []
         self.violations: list[str] = []
         self.prefix = prefix
         self.host = "127.0.0.1"
@@ -196,6 +197,15 @@ class PlainServer:
             self.heartbeats.append(request.document)
         return good({})
 
+    def answer_notify(self, request: Seen) -> Status:
+        self.blame(judge.judge_notification(request.document))
+        with self.changed:
+            self.notifications.append(request.document)
+        return Status(202, body=b"taken")
+
+    def answer_health(self, request: Seen) -> Status:
+        return Status(200, body=b"ok")
+
     def judge_query(self, request: Seen, allowed: set[str]) -> None:
         if request.query.get("agentId") != self.agent_id:
             self.blame([f"poll: agentId is {request.query.get('agentId')!r}"])
@@ -256,10 +266,13 @@ class _Handler(Handler):
             "jobs/ack": "ack",
             "results": "results",
             "heartbeat": "heartbeat",
+            "notify": "notify",
         }
         inside = path.startswith(_AGENTS) and parts.path.startswith(owner.prefix)
         inner = path.removeprefix(_AGENTS) if inside else ""
         endpoint = "output" if inner.startswith("jobs/") and inner.endswith("/output") else known.get(inner, "other")
+        if path == "/api/v1/health/healthz":
+            endpoint = "health"
         try:
             document = json.loads(body) if body else None
         except ValueError:
@@ -280,7 +293,7 @@ class _Handler(Handler):
         owner: PlainServer = self.server.owner
         if request.headers.get("x-agent-api-key") != owner.api_key:
             return Status(401)
-        wanted = "GET" if request.endpoint == "poll" else "POST"
+        wanted = "GET" if request.endpoint in {"poll", "health"} else "POST"
         if request.endpoint != "other" and request.method != wanted:
             owner.blame([f"{request.method} {request.path}: should be {wanted}"])
             return Status(405)

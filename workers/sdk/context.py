@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from easyalert.errors import CredentialError
+from easyalert.errors import AgentFault, CredentialError
 from easyalert.netguard.judge import NetworkPolicy
 from easyalert.redact import Redactor
 from workers.isolation import Isolation
@@ -29,6 +29,32 @@ class Live(Protocol):
 
     def tick(self) -> None:
         """Do what is due."""
+
+
+Trace = Callable[[str, dict[str, Any]], Awaitable[None]]
+"""Is told what a client does (httpcore's `trace` extension)."""
+
+
+class Relay(Protocol):
+    """What may be asked of the control plane. Raises ControlPlaneError; its key is nothing that can be had here."""
+
+    async def notify(self, document: dict[str, Any], seconds: float) -> None:
+        """Hand a message over, in one attempt (contract 1.8)."""
+
+    async def health(self, trace: Trace) -> None:
+        """Nothing when the control plane says that it is well."""
+
+
+class NoRelay:
+    """Without a control plane, as in tests of other executors."""
+
+    async def notify(self, document: dict[str, Any], seconds: float) -> None:  # noqa: ARG002 - the interface
+        """Refused."""
+        raise AgentFault("there is no control plane here to hand a message to")
+
+    async def health(self, trace: Trace) -> None:  # noqa: ARG002 - the interface
+        """Refused."""
+        raise AgentFault("there is no control plane here to ask")
 
 
 class _Nowhere:
@@ -71,6 +97,7 @@ class Context:
     read_credential: Callable[[str], dict[str, Any] | None] = lambda _: None
     bind: Callable[[str, dict[str, Any], str], None] = lambda _connection, _entry, _address: None
     """Remembers which address a vault entry is used for; set by the worker. See `bind_credential`."""
+    relay: Relay = field(default_factory=NoRelay)
     live: Live = field(default_factory=_Nowhere)
     cancelled: Callable[[], bool] = lambda: False
     wake_fd: int | None = None

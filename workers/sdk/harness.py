@@ -20,7 +20,7 @@ from typing import Any, Final
 from easyalert.netguard.judge import NetworkPolicy
 from workers.isolation import Isolation
 from workers.limits import Limits
-from workers.sdk.context import Context
+from workers.sdk.context import Context, NoRelay, Relay
 from workers.sdk.executor import Executor
 from workers.sdk.result import ExecutorResult, envelope
 from workers.sdk.running import run_action, settled
@@ -61,6 +61,7 @@ class Harness:
         clock: Callable[[], float] = time.monotonic,
         limits: Limits | None = None,
         isolation: Isolation | None = None,
+        relay: Relay | None = None,
     ) -> None:
         self.executor = executor
         self._tmp_dir = tmp_dir
@@ -71,6 +72,7 @@ class Harness:
         self._clock = clock
         self._limits = limits or Limits()
         self._isolation = isolation or Isolation()
+        self._relay: Relay = relay or NoRelay()
 
     def context(
         self, action: str, params: dict[str, Any], *, timeout_s: int = 30, connection_id: str | None = CONNECTION_ID
@@ -92,6 +94,7 @@ class Harness:
             clock=self._clock,
             limits=self._limits,
             isolation=self._isolation,
+            relay=self._relay,
         )
 
     def run(

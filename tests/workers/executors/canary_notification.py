@@ -1,0 +1,20 @@
+"""The canary case of `notification`: it has no credential, and what it says is the control plane's to know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.canaries.case import Case, Job, Secret
+
+
+@contextmanager
+def canary(secret: Secret) -> Iterator[Case]:
+    """The agent relays with its own key, and keeps nothing of the message in clear."""
+    message = {"type": "slack", "message": secret.sent("notification"), "channel": secret.sent("notification channel")}
+    yield Case(
+        jobs=(
+            Job("notification.sendNotification", message, redacts=False),
+            Job("notification.testConnection", redacts=False),
+        )
+    )
