@@ -10,8 +10,8 @@ from tests.canaries.case import Case, Job, Secret
 
 @contextmanager
 def canary(secret: Secret) -> Iterator[Case]:
-    """The agent relays with its own key, and keeps nothing of the message in clear."""
-    message = {"type": "slack", "message": secret.sent("notification"), "channel": secret.sent("notification channel")}
+    """The agent relays with its own key, and keeps nothing of the message in clear; the result names the channel."""
+    message = {"type": "slack", "message": secret.sent("notification"), "channel": "#ops"}
     yield Case(
         jobs=(
             Job("notification.sendNotification", message, redacts=False),

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from typing import ClassVar
 
 import pytest
 
+from easyalert.errors import TargetError
 from easyalert.netguard.judge import NetworkPolicy
 from tests.support.faults import Cut, Silent, Slow, Status, too_many_requests
 from tests.support.jira_api import JiraSite
 from tests.support.ports import free_port
 from tests.support.tls import throwaway_authority
 from workers.executors.jira import JiraExecutor
+from workers.sdk import read_connection
 from workers.sdk.executor_contract import ExecutorContract
 from workers.sdk.harness import Harness
-from workers.sdk.jira_call import ATTEMPTS
+from workers.sdk.jira_call import ATTEMPTS, JiraCall, JiraConnection
 
 TOKEN = "token-of-ada-0123456789"
 ISSUE = {"projectKey": "OPS", "summary": "Disk full"}
@@ -396,7 +399,23 @@ def test_a_cancelled_job_says_what_may_have_happened(site, ask):
     assert "cancelled while Jira was asked; the issue may have been changed" in result["error"]
 
 
-def test_cancelled_during_a_pause_nothing_is_in_doubt(site, ask):
+def test_what_has_an_answer_is_not_in_doubt(site, authority, tmp_path):
+    credential = {
+        "baseUrl": site.url, "email": "ada@example.com", "apiToken": TOKEN, "caCertificate": authority.root.read_text(),
+    }  # fmt: skip
+    harness = Harness(JiraExecutor(), tmp_path, credential=credential, network_policy=NetworkPolicy(allow_private=True))
+    ctx = harness.context("testConnection", {})
+    call = JiraCall(ctx, read_connection(ctx, JiraConnection), 20)
+    site.faults = [too_many_requests("3600")]
+    assert asyncio.run(call.ask("GET", "myself")).asks_to_wait_s == 3600
+    assert not call.in_doubt
+    site.faults = [Cut("before")]
+    with pytest.raises(TargetError):
+        asyncio.run(call.ask("GET", "myself"))
+    assert call.in_doubt
+
+
+def test_a_job_is_cancelled_during_a_pause_too(site, ask):
     site.faults = [too_many_requests("20")]
     result = ask("addComment", cancelled=lambda: bool(site.seen))
     assert result["exitCode"] == -1
