@@ -6,7 +6,6 @@ Texts in a `Document` are raw: a layout escapes each of them, once, where it put
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -59,7 +58,6 @@ class Room:
             code_lines=max(5, int(self.code_lines * share)),
             rows=max(1, int(self.rows * share)),
             cell_chars=max(10, int(self.cell_chars * share)),
-            pods=max(1, math.ceil(self.pods * share)),
             text_chars=max(100, int(self.text_chars * share)),
         )
 

@@ -1,0 +1,231 @@
+"""One message to a chat service over HTTPS: through the address guard, patient with 429, honest about what may be done.
+
+::
+
+    post = Post(ctx, "Slack", params.seconds(30), trust=context)
+    result = await post.carry_out(send(post))       # a result, also when it is cancelled or times out
+    answer = await post.send("https://…", headers, body)
+
+**429.** Up to three attempts, each after the `Retry-After` that was asked for: 5 s where none was, never more than 60
+(contract 3.6), never beyond the action's own limit. A 429 is a clear no, so nothing is ever posted twice.
+
+**In doubt.** Once the body is on its way, a missing answer means that the message may have been posted; the error says
+so. Nothing else is sent again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httpx
+
+from easyalert import __version__
+from easyalert.errors import EasyAlertError, TargetError
+from easyalert.netguard.resolver import SystemResolver
+from easyalert.netguard.transport import guarded_client
+from workers.sdk.context import Context
+from workers.sdk.http_body import HttpBody
+from workers.sdk.result import ExecutorResult, failure
+from workers.sdk.steps import StepName, Steps
+from workers.sdk.stopping import at_the_jobs_limit, cancelled, time_for, until_cancelled
+from workers.sdk.tls import tls_context
+
+ATTEMPTS: Final = 3
+PAUSE_S: Final = 5
+PAUSE_MAX_S: Final = 60
+THROTTLED: Final = 429
+
+_CONNECTED: Final = "connection.connect_tcp"
+_ENCRYPTED: Final = "connection.start_tls"
+_UNDER_WAY: Final = "http11.send_request_body.started"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the service said. `text` is its body, at most a megabyte."""
+
+    status: int
+    headers: httpx.Headers
+    text: str
+
+    @property
+    def pause_s(self) -> int:
+        """Seconds to wait before the next attempt."""
+        asked = self.headers.get("retry-after", "").strip()
+        return min(PAUSE_MAX_S, int(asked)) if asked.isdecimal() and len(asked) < 10 else PAUSE_S
+
+
+class Post:
+    """The requests of one action. `service` is its name in sentences; `changes`: whether a message is made."""
+
+    def __init__(
+        self,
+        ctx: Context,
+        service: str,
+        seconds: float,
+        *,
+        ca_certificate: str | None = None,
+        changes: str | None = None,
+    ) -> None:
+        self.steps = Steps()
+        self.exchanged_s = 0.0
+        """How long the last exchange took once it was connected."""
+        self._ctx = ctx
+        self._service = service
+        self._seconds = seconds
+        self._trust = tls_context(ca_certificate, verify=True, connection_id=ctx.connection_id)
+        self._changes = changes
+        self._under_way = False
+        self._began: dict[str, float] = {}
+        self._name_failed = False
+
+    async def carry_out(self, work: Coroutine[Any, Any, ExecutorResult]) -> ExecutorResult:
+        """`work` within the action's limit and the job's. What ends it early is a result, too."""
+        try:
+            done = await until_cancelled(self._ctx, self._limited(work))
+        except TargetError as error:
+            return failure(f"{error}{self.doubt()}", exit_code=-1, output=self._report())
+        except TimeoutError:
+            sentence = f"timed out after {self._ctx.timeout_s} seconds{self.doubt()}"
+            return failure(sentence, exit_code=-1, output=self._report(), outcome="timed_out")
+        if done is None:
+            return cancelled(f"cancelled while waiting for {self._service}{self.doubt()}", output=self._report())
+        return done
+
+    async def send(self, url: str, headers: dict[str, str], body: bytes) -> Answer:
+        """POST and return the answer, of whatever status. Raises TargetError for none, and as the address guard does."""
+        for attempt in range(1, ATTEMPTS + 1):
+            answer = await self._once(url, headers, body)
+            if not self.throttled(answer):
+                break
+            self._under_way = False  # it was refused before anything was done
+            if attempt == ATTEMPTS or answer.pause_s >= self._left():
+                break
+            await asyncio.sleep(answer.pause_s)
+        return answer
+
+    def throttled(self, answer: Answer) -> bool:
+        """Whether the service asks to come again later. Services that say it in other ways override this."""
+        return answer.status == THROTTLED
+
+    async def _limited(self, work: Coroutine[Any, Any, ExecutorResult]) -> ExecutorResult:
+        limit = time_for(self._ctx, self._seconds)
+        self._deadline = time.monotonic() + limit
+        try:
+            async with asyncio.timeout(limit):
+                return await work
+        except TimeoutError:
+            if at_the_jobs_limit(self._ctx):
+                raise
+            raise TargetError(f"{self._service} gave no answer within {self._seconds:g} s") from None
+
+    async def _once(self, url: str, headers: dict[str, str], body: bytes) -> Answer:
+        host = httpx.URL(url).host
+        request = httpx.Request(
+            "POST",
+            url,
+            headers={"User-Agent": f"easyalert-agent/{__version__}", "Accept-Encoding": "identity", **headers},
+            content=body,
+            extensions={"trace": self._trace},
+        )
+        try:
+            async with guarded_client(
+                self._ctx.network_policy, timeout=self._left() + 1, verify=self._trust, resolver=_Watched(self)
+            ) as client:
+                began = time.monotonic()
+                answer = await client.send(request, stream=True)
+                kind = answer.headers
+                text = HttpBody(
+                    content_encoding=kind.get("content-encoding", ""), content_type=kind.get("content-type", "")
+                )
+                async for piece in answer.aiter_raw():
+                    text.feed(piece)
+                    if text.full:
+                        break
+                await answer.aclose()
+        except httpx.TransportError as error:
+            # not its text: that may hold the URL, and a webhook's URL is its secret
+            raise TargetError(f"no answer from {host} ({_reason(error)})") from None
+        self.exchanged_s = time.monotonic() - max([began, *self._began.values()])
+        return Answer(answer.status_code, answer.headers, text.text())
+
+    def _left(self) -> float:
+        return max(0.0, self._deadline - time.monotonic())
+
+    async def _trace(self, event: str, info: dict[str, Any]) -> None:
+        self._under_way = self._under_way or event == _UNDER_WAY
+        name, _, state = event.rpartition(".")
+        if name not in {_CONNECTED, _ENCRYPTED}:
+            return
+        if state == "started":
+            self._began[name] = time.monotonic()
+            return
+        took = time.monotonic() - self._began[name]
+        step: StepName = "tcp" if name == _CONNECTED else "tls"
+        if state == "complete":
+            self.steps.passed(step, took, self._tls_of(info) if step == "tls" else "")
+        elif not self._name_failed:
+            self.steps.failed(step, took, _reason(info.get("exception")))
+
+    @staticmethod
+    def _tls_of(info: dict[str, Any]) -> str:
+        stream = info.get("return_value")
+        made = stream.get_extra_info("ssl_object") if stream is not None else None
+        return str(made.version()) if made is not None else ""
+
+    def doubt(self, before: str = "; ") -> str:
+        """What to add to a sentence about an answer that never came."""
+        if not self._changes:
+            return ""
+        return f"{before}{self._changes}" if self._under_way else f"{before}nothing was sent"
+
+    def _report(self) -> dict[str, Any] | None:
+        """Of an action that only looks, how far it came."""
+        return None if self._changes else {"steps": self.steps.report()}
+
+    def looked_up(self, seconds: float, error: Exception | None, detail: str) -> None:
+        """Told by the resolver."""
+        if error is None:
+            self.steps.passed("name", seconds, detail)
+        else:
+            self._name_failed = True
+            self.steps.failed("name", seconds, str(error) if isinstance(error, EasyAlertError) else "failed")
+
+
+class _Watched(SystemResolver):
+    def __init__(self, post: Post) -> None:
+        self._post = post
+
+    async def lookup(self, host: str, port: int) -> list[str]:
+        began = time.monotonic()
+        try:
+            found = await super().lookup(host, port)
+        except Exception as error:
+            self._post.looked_up(time.monotonic() - began, error, host)
+            raise
+        self._post.looked_up(time.monotonic() - began, None, ", ".join(found[:4]))
+        return found
+
+
+def _reason(error: object) -> str:
+    """In words, without anything that the error quotes."""
+    cause = error
+    while isinstance(cause, BaseException):
+        said = getattr(cause, "verify_message", None)
+        if said:
+            return f"its certificate is not trusted: {said}"
+        if isinstance(cause, OSError) and cause.strerror and cause.errno:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    named = (
+        (httpx.ConnectTimeout, "no connection in time"),
+        (httpx.TimeoutException, "no complete answer in time"),
+        (httpx.ConnectError, "no connection"),
+        (httpx.NetworkError, "the connection broke"),
+        (httpx.RemoteProtocolError, "the connection ended"),
+    )
+    return next((words for kind, words in named if isinstance(error, kind)), type(error).__name__)
