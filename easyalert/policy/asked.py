@@ -27,9 +27,11 @@ _ADDRESS_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "jira": ("baseUrl",),
     "teams": ("webhookUrl",),
 }
-"""Kind → where contract 3.0 has its address; `http` and `kubernetes` are read by functions of their own."""
+"""Kind → where contract 3.0 has its address; `http`, `kubernetes` and `slack` have rules of their own."""
 _DEFAULT_HOSTS: Final[Mapping[str, tuple[str, ...]]] = {"database": ("localhost",)}
 """Where a job of the kind goes that names no host (contract 3.10)."""
+_SLACK: Final = "https://slack.com/api/"
+"""Where Slack's jobs go, unless the owner's entry has an `apiUrl`; nothing in a job says otherwise."""
 _CONFIGURATION: Final = ("connectionConfig", "connection_config")
 _REDIRECTS: Final = ("followRedirects", "follow_redirects")
 _SYSTEM_FOLDERS: Final = frozenset({"/bin", "/usr/bin", "/usr/local/bin"})
@@ -111,6 +113,9 @@ def _places(kind: str, name: str, params: Mapping[str, Any], entry: Mapping[str,
         return
     if kind == "kubernetes":
         yield from _clusters(sources, entry)
+        return
+    if kind == "slack":
+        yield from map(url_place, list(_texts(entry, ("apiUrl",))) or [_SLACK])
         return
     if kind not in _ADDRESS_NAMES:
         raise Unreadable(f"actions of the kind '{kind}' do not say where they go")

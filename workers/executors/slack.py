@@ -1,8 +1,8 @@
 """Slack messages: `sendMessage`, `updateMessage`, `addReaction`, `testConnection` (contract 3.6).
 
 **The way.** Slack's SDK makes the requests and reads the answers; this agent carries them, through the address guard,
-so that no proxy of the environment and no other host sees the token. The token goes to slack.com and nowhere else, unless
-the owner's vault entry has an `apiUrl` (Slack for government, a relay inside the network).
+so that no proxy of the environment and no other host sees the token. It goes to slack.com and nowhere else, unless the
+owner's vault entry has an `apiUrl` (Slack for government, a relay inside the network).
 
 **Time.** `timeout`, else 30 s, for the whole action, waits for 429 included (three attempts, `Retry-After` up to 60 s).
 

@@ -1,11 +1,11 @@
 """Messages to a Microsoft Teams channel: `sendMessage`, `sendAdaptiveCard`, `testConnection` (contract 3.9).
 
-**The webhook's address is its secret**: whoever has it can post. The vault's wins over the job's, it must be https, and it is
-in no log, no error and no result, whole or in parts.
+**The webhook's address is its secret**: whoever has it can post. The vault's wins over the job's, it must be https, and
+it is in no log, no error and no result, whole or in parts.
 
-**What counts as success.** 200 or 202, and for the old connectors (any address without `/workflows/`) the body `1` or
-none: they answer 200 with an error's text when Teams has refused the message. Workflows answer 202 before the message is
-posted, so what the workflow makes of it later cannot be seen here.
+**What counts as success.** 200 or 202, and for the old connectors (any address without `/workflows/`) a body of `1` or
+none: they answer 200 with an error's text when Teams has refused the message. Workflows answer 202 before the message
+is posted, so what the workflow makes of it later cannot be seen here.
 
 **Time.** `timeout`, else 30 s, for the whole action, waits for 429 included: three attempts, `Retry-After` up to 60 s.
 
@@ -159,7 +159,7 @@ class TeamsExecutor(Executor):
 
 
 def _connection(ctx: Context) -> TeamsConnection:
-    """The webhook; from here on no part of its address that is secret gets into a result. Raises as `read_connection`."""
+    """The webhook; from here on no secret part of its address gets into a result. Raises as `read_connection`."""
     connection = read_connection(ctx, TeamsConnection)
     url = connection.webhook_url
     parse_target(url, ctx.network_policy, parameter="webhookUrl")

@@ -84,7 +84,7 @@ class Post:
         self._name_failed = False
 
     async def carry_out(self, work: Coroutine[Any, Any, ExecutorResult]) -> ExecutorResult:
-        """`work` within the action's limit and the job's. What ends it early is a result, too."""
+        """`work` within the limits of action and job; an early end is a result, too."""
         try:
             done = await until_cancelled(self._ctx, self._limited(work))
         except TargetError as error:

@@ -90,6 +90,9 @@ def test_the_address_of_a_connection_test_needs_no_scheme():
         ("email.sendEmail", {}, {"smtpHost": "mail.test", "host": ""}, {"mail.test"}),
         ("jira.createIssue", {}, {"baseUrl": "https://x.atlassian.net"}, {"https://x.atlassian.net:443"}),
         ("teams.sendMessage", {"webhookUrl": "https://t.test/secret"}, None, {"https://t.test:443"}),
+        ("slack.sendMessage", {"channel": "ops"}, {"botToken": "xoxb"}, {"https://slack.com:443"}),
+        ("slack.sendMessage", {"apiUrl": "https://evil.test"}, None, {"https://slack.com:443"}),
+        ("slack.sendMessage", {}, {"apiUrl": "https://slack-gov.com/api/"}, {"https://slack-gov.com:443"}),
         ("ssh.executeCommand", {}, None, set()),
     ],
 )
@@ -260,7 +263,7 @@ KEYS = st.sampled_from(
     ]
 )
 KINDS = st.sampled_from(
-    ["http.request", "http.testConnection", "ssh.executeScript", "email.sendEmail", "jira.x", "odd", ""]
+    ["http.request", "http.testConnection", "ssh.executeScript", "email.sendEmail", "jira.x", "slack.x", "odd", ""]
 )
 
 
