@@ -16,6 +16,8 @@ so. Nothing else is sent again.
 from __future__ import annotations
 
 import asyncio
+import os
+import ssl
 import time
 from collections.abc import Coroutine
 from dataclasses import dataclass
@@ -60,7 +62,11 @@ class Answer:
 
 
 class Post:
-    """The requests of one action. `service` is its name in sentences; `changes`: whether a message is made."""
+    """The requests of one action. `service` is its name in sentences.
+
+    `changes` says what may have happened when an answer never came; None: nothing is changed. `tests`: a connection is
+    tested, and that is the step after TLS.
+    """
 
     def __init__(
         self,
@@ -70,6 +76,7 @@ class Post:
         *,
         ca_certificate: str | None = None,
         changes: str | None = None,
+        tests: StepName | None = None,
     ) -> None:
         self.steps = Steps()
         self.exchanged_s = 0.0
@@ -79,6 +86,7 @@ class Post:
         self._seconds = seconds
         self._trust = tls_context(ca_certificate, verify=True, connection_id=ctx.connection_id)
         self._changes = changes
+        self._tests = tests
         self._under_way = False
         self._began: dict[str, float] = {}
         self._name_failed = False
@@ -88,13 +96,27 @@ class Post:
         try:
             done = await until_cancelled(self._ctx, self._limited(work))
         except TargetError as error:
-            return failure(f"{error}{self.doubt()}", exit_code=-1, output=self._report())
+            sentence, output = self._ended(str(error))
+            return failure(sentence, exit_code=-1, output=output)
         except TimeoutError:
-            sentence = f"timed out after {self._ctx.timeout_s} seconds{self.doubt()}"
-            return failure(sentence, exit_code=-1, output=self._report(), outcome="timed_out")
+            sentence, output = self._ended(f"timed out after {self._ctx.timeout_s} seconds")
+            return failure(sentence, exit_code=-1, output=output, outcome="timed_out")
         if done is None:
-            return cancelled(f"cancelled while waiting for {self._service}{self.doubt()}", output=self._report())
+            sentence, output = self._ended(f"cancelled while waiting for {self._service}")
+            return cancelled(sentence, output=output)
         return done
+
+    def _ended(self, sentence: str) -> tuple[str, dict[str, Any] | None]:
+        """What to say of an early end, and the output."""
+        if self._changes:
+            sentence += f"; {self._changes}" if self._under_way else "; nothing was sent"
+        if self._tests is None:
+            return sentence, None
+        steps = self.steps.report()
+        if not steps or steps[-1]["ok"]:
+            self.steps.failed(self._tests, 0.0, sentence)
+        steps = self.steps.report()
+        return f"{steps[-1]['step']}: {sentence}", {"steps": steps}
 
     async def send(self, url: str, headers: dict[str, str], body: bytes) -> Answer:
         """POST and return the answer, of whatever status. Raises TargetError for none, and as the address guard does."""
@@ -177,16 +199,6 @@ class Post:
         made = stream.get_extra_info("ssl_object") if stream is not None else None
         return str(made.version()) if made is not None else ""
 
-    def doubt(self, before: str = "; ") -> str:
-        """What to add to a sentence about an answer that never came."""
-        if not self._changes:
-            return ""
-        return f"{before}{self._changes}" if self._under_way else f"{before}nothing was sent"
-
-    def _report(self) -> dict[str, Any] | None:
-        """Of an action that only looks, how far it came."""
-        return None if self._changes else {"steps": self.steps.report()}
-
     def looked_up(self, seconds: float, error: Exception | None, detail: str) -> None:
         """Told by the resolver."""
         if error is None:
@@ -214,12 +226,12 @@ class _Watched(SystemResolver):
 def _reason(error: object) -> str:
     """In words, without anything that the error quotes."""
     cause = error
-    while isinstance(cause, BaseException):
+    while isinstance(cause, BaseException):  # what the transport says wraps what the system said
         said = getattr(cause, "verify_message", None)
         if said:
             return f"its certificate is not trusted: {said}"
-        if isinstance(cause, OSError) and cause.strerror and cause.errno:
-            return cause.strerror
+        if isinstance(cause, OSError) and cause.errno and not isinstance(cause, ssl.SSLError):
+            return os.strerror(cause.errno)  # the event loop puts its own words into `strerror`
         cause = cause.__cause__ or cause.__context__
     named = (
         (httpx.ConnectTimeout, "no connection in time"),
