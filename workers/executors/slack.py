@@ -266,7 +266,7 @@ async def _tested(client: _Client, post: Post) -> ExecutorResult:
     scopes = [scope.strip() for scope in client.scopes.split(",") if scope.strip()]
     if scopes:
         may = any(scope.startswith(_POSTING) for scope in scopes)
-        (post.steps.passed if may else post.steps.failed)("permission", 0.0, ", ".join(scopes)[:500])
+        (post.steps.passed if may else post.steps.failed)("permission", 0.0, ", ".join(scopes))
         output["scopes"] = scopes
         if not may:
             sentence = "permission: the token lacks the scope chat:write; add it and install the app again"

@@ -226,7 +226,7 @@ async def _send(
 
     async def work() -> ExecutorResult:
         answer = await post.send(connection.webhook_url, {"Content-Type": "application/json"}, body)
-        problem = _problem(connection, answer)
+        problem = _problem(ctx, connection, answer)
         if test:
             (post.steps.failed if problem else post.steps.passed)("permission", post.exchanged_s, problem or "posted")
         output: dict[str, Any] = {"steps": post.steps.report()} if test else {}
@@ -241,9 +241,9 @@ async def _send(
     return await post.carry_out(work())
 
 
-def _problem(connection: TeamsConnection, answer: Answer) -> str | None:
+def _problem(ctx: Context, connection: TeamsConnection, answer: Answer) -> str | None:
     """Why the message was not taken; None when it was."""
-    said = " ".join(answer.text.split())
+    said = " ".join(ctx.redactor.text(answer.text).split())  # before it is cut: half a secret is not found
     status = answer.status
     if status in {200, 202}:
         fine = not _TROUBLE.search(said) if connection.is_workflow or status == 202 else said in {"", "1"}

@@ -119,7 +119,7 @@ class Post:
         return f"{steps[-1]['step']}: {sentence}", {"steps": steps}
 
     async def send(self, url: str, headers: dict[str, str], body: bytes) -> Answer:
-        """POST and return the answer, of whatever status. Raises TargetError for none, and as the address guard does."""
+        """POST; the answer, of whatever status. Raises TargetError for none, and as the address guard does."""
         for attempt in range(1, ATTEMPTS + 1):
             answer = await self._once(url, headers, body)
             if not self.throttled(answer):

@@ -35,9 +35,9 @@ _MEANINGS: Final[Mapping[str, str]] = {
 
 def explained(method: str, reply: Mapping[str, Any]) -> str:
     """One sentence: what Slack refused, its code, and what to do."""
-    code = str(reply.get("error") or "no reason given")[:100]
+    code = str(reply.get("error") or "no reason given")
     if code == "missing_scope":
-        meaning = f"the app needs the scope {str(reply.get('needed') or '?')[:100]}; add it and install the app again"
+        meaning = f"the app needs the scope {reply.get('needed') or '?'}; add it and install the app again"
     else:
         meaning = _MEANINGS.get(code, "")
     return f"Slack refused {method}: {code}" + (f" ({meaning})" if meaning else "")
