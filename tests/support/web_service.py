@@ -54,7 +54,7 @@ class WebService:
 
     def answer(self, call: Call) -> Status:
         """What the service says; subclasses."""
-        raise NotImplementedError
+        raise AssertionError("a subclass answers")
 
 
 class _Handler(Handler):

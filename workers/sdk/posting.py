@@ -58,7 +58,7 @@ class Answer:
     def pause_s(self) -> int:
         """Seconds to wait before the next attempt."""
         asked = self.headers.get("retry-after", "").strip()
-        return min(PAUSE_MAX_S, int(asked)) if asked.isdecimal() and len(asked) < 10 else PAUSE_S
+        return min(PAUSE_MAX_S, int(asked[:10])) if asked.isdecimal() and asked.isascii() else PAUSE_S
 
 
 class Post:
