@@ -300,10 +300,7 @@ class _Client(AsyncWebClient):
     """The SDK's client with this agent's way to the network: one call, no retries of its own."""
 
     def __init__(self, post: Post, connection: SlackConnection) -> None:
-        super().__init__(
-            token=connection.bot_token, base_url=connection.api_url, proxy="none", logger=_QUIET, retry_handlers=[]
-        )
-        self.proxy = None  # given above, or the SDK would read the environment's
+        super().__init__(token=connection.bot_token, base_url=connection.api_url, logger=_QUIET, retry_handlers=[])
         self.scopes = ""
         """What the last answer said of the token."""
         self._post = post

@@ -15,7 +15,8 @@ from tests.support.faults import Cut, Silent, Status
 from tests.support.ports import free_port
 from tests.support.slack_api import SlackApi
 from tests.support.tls import throwaway_authority
-from workers.executors.slack import SlackExecutor
+from workers.executors.slack import SlackConnection, SlackExecutor
+from workers.sdk.connection import read_connection
 from workers.sdk.executor_contract import ExecutorContract
 from workers.sdk.harness import Harness
 
@@ -213,6 +214,15 @@ def test_nothing_in_a_job_sends_the_token_elsewhere(run, slack, authority):
         assert run("sendMessage", {**MESSAGE, **extra})["status"] == "success"
         assert other.calls == []
     assert slack.calls[0].headers["authorization"] == f"Bearer {TOKEN}"
+
+
+def test_only_the_owner_says_where_slack_is(tmp_path, authority):
+    """The entry names no address here: neither does the job."""
+    job = {"apiUrl": "https://evil.test/api/", "caCertificate": authority.root.read_text()}
+    harness = Harness(SlackExecutor(), tmp_path, credential={"botToken": TOKEN})
+    for params in (job, {"connectionConfig": job}):
+        connection = read_connection(harness.context("sendMessage", params), SlackConnection)
+        assert (connection.api_url, connection.ca_certificate) == ("https://slack.com/api/", None)
 
 
 def test_proxies_of_the_environment_are_not_asked(run, slack, monkeypatch):
