@@ -1,10 +1,14 @@
 """Data for rich messages that means harm, and where the texts of a message are."""
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from workers.sdk.executor import parse
 from workers.sdk.rich import RichParameters
 from workers.sdk.rich_document import Archetype
+
+BOUNDED = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""How long an example takes is the machine's affair."""
 
 
 def rich(data, **more):

@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.workers.sdk.rich_hostile import rich
+from tests.workers.sdk.rich_hostile import BOUNDED, rich
 from workers.sdk.rich_document import as_line, as_words, clean, cut_lines, fitted, size, web_address
 from workers.sdk.rich_email import email_bodies
 from workers.sdk.rich_slack import slack_message
 from workers.sdk.rich_teams import teams_card
 
 
+@BOUNDED
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=300), st.integers(min_value=100, max_value=400))
 def test_a_fitted_text_is_whole_or_says_what_is_missing(text, limit):
     shown = fitted(text, limit, html.escape)

@@ -5,7 +5,7 @@ import re
 
 from hypothesis import given
 
-from tests.workers.sdk.rich_hostile import CONTEXTS, SHAPED, VALUES, rich
+from tests.workers.sdk.rich_hostile import BOUNDED, CONTEXTS, SHAPED, VALUES, rich
 from workers.sdk.rich_email import email_bodies
 
 
@@ -26,6 +26,7 @@ OWN_TAGS = {
 }  # fmt: skip
 
 
+@BOUNDED
 @given(SHAPED | VALUES, CONTEXTS)
 def test_any_data_for_mail_makes_no_tag_of_its_own(data, context):
     """Defect C25."""

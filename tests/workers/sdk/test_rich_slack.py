@@ -6,11 +6,12 @@ import re
 from hypothesis import given
 
 from tests.support.slack_api import block_problems
-from tests.workers.sdk.rich_hostile import CONTEXTS, SHAPED, VALUES, rich, texts_of
+from tests.workers.sdk.rich_hostile import BOUNDED, CONTEXTS, SHAPED, VALUES, rich, texts_of
 from workers.sdk.rich_document import size
 from workers.sdk.rich_slack import slack_message
 
 
+@BOUNDED
 @given(SHAPED | VALUES, CONTEXTS)
 def test_any_data_for_slack_is_within_limits_and_only_itself(data, context):
     text, blocks = slack_message(rich(data, **context))

@@ -6,10 +6,11 @@ import re
 from hypothesis import given
 
 from tests.support.teams_hook import LIMIT as TEAMS_MAX_BYTES
-from tests.workers.sdk.rich_hostile import CONTEXTS, SHAPED, VALUES, rich, texts_of
+from tests.workers.sdk.rich_hostile import BOUNDED, CONTEXTS, SHAPED, VALUES, rich, texts_of
 from workers.sdk.rich_teams import card_bytes, teams_card
 
 
+@BOUNDED
 @given(SHAPED | VALUES, CONTEXTS)
 def test_any_data_for_teams_is_within_the_size_and_knows_no_markdown(data, context):
     card = teams_card(rich(data, **context))
