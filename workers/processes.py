@@ -56,6 +56,11 @@ class ProcessEnd:
         return command_output(self.stdout, self.stderr)
 
     @property
+    def texts(self) -> tuple[str, str]:
+        """Standard output and standard error."""
+        return self.stdout.text(), self.stderr.text()
+
+    @property
     def signal_name(self) -> str | None:
         """`SIGKILL`, … when a signal ended it."""
         if self.exit_code >= 0:

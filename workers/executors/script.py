@@ -11,10 +11,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import pwd
 import re
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,11 +24,11 @@ from pydantic import Field, field_validator
 from easyalert.errors import AgentFault, Fault, InvalidParameter
 from workers.processes import ProcessEnd, run_process
 from workers.sdk import Context, Executor, ExecutorResult, Parameters, action, failure, success
+from workers.sdk.programs import account_name, environment_for, search_path
 
 log = logging.getLogger(__name__)
 
 SCRIPT_MAX_BYTES: Final = 1_048_576
-DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _REFUSED_PREFIXES: Final = ("LD_", "DYLD_", "BASH_FUNC_", "EASYALERT_", "CORECLR_", "COR_", "DOTNET_", "COMPLUS_")
@@ -126,7 +124,7 @@ def _run(ctx: Context, params: ScriptParameters, interpreter: Interpreter) -> Ex
         raise InvalidParameter("script", "holds characters that are no text (lone surrogates)") from None
     if len(text) > SCRIPT_MAX_BYTES:
         return failure(f"the script is larger than {SCRIPT_MAX_BYTES} bytes", exit_code=1, fault=Fault.JOB)
-    path = _search_path()
+    path = search_path()
     program = shutil.which(interpreter.program, path=path)
     if program is None:
         raise AgentFault(
@@ -189,17 +187,7 @@ def _script_file(ctx: Context, text: bytes, suffix: str) -> Iterator[tuple[Path,
 
 
 def _environment(ctx: Context, wanted: dict[str, str], path: str, home: Path) -> dict[str, str]:
-    account = ctx.isolation.name or _account()
-    environment = {
-        "PATH": path,
-        "LANG": os.environ.get("LANG") or "C.UTF-8",
-        "HOME": str(home),
-        "TMPDIR": str(home),
-        "USER": account,
-        "LOGNAME": account,
-        "SHELL": "/bin/sh",
-    }
-    environment |= {name: value for name, value in os.environ.items() if name == "TZ" or name.startswith("LC_")}
+    environment = environment_for(home, path, ctx.isolation.name or account_name())
     refused = sorted(name for name in wanted if _refused(name))
     if refused:
         log.warning("job %s: variables not passed to the script: %s", ctx.job_id, ", ".join(refused))
@@ -209,21 +197,6 @@ def _environment(ctx: Context, wanted: dict[str, str], path: str, home: Path) ->
 def _refused(name: str) -> bool:
     upper = name.upper()
     return upper in _REFUSED_NAMES or upper.startswith(_REFUSED_PREFIXES)
-
-
-def _search_path() -> str:
-    """The agent's PATH without its virtual environment, whose python holds the agent's own modules."""
-    folders = (os.environ.get("PATH") or DEFAULT_PATH).split(os.pathsep)
-    own = Path(sys.prefix, "bin")
-    kept = [folder for folder in folders if folder and (sys.prefix == sys.base_prefix or Path(folder) != own)]
-    return os.pathsep.join(kept) or DEFAULT_PATH
-
-
-def _account() -> str:
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # a container's numeric user
-        return str(os.getuid())
 
 
 def _arguments(values: list[Any]) -> list[str]:

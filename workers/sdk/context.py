@@ -57,7 +57,7 @@ class NoRelay:
         raise AgentFault("there is no control plane here to ask")
 
 
-class _Nowhere:
+class Silent:
     """Nobody follows."""
 
     def feed(self, stream: Literal["stdout", "stderr"], data: bytes) -> None:
@@ -98,7 +98,7 @@ class Context:
     bind: Callable[[str, dict[str, Any], str], None] = lambda _connection, _entry, _address: None
     """Remembers which address a vault entry is used for; set by the worker. See `bind_credential`."""
     relay: Relay = field(default_factory=NoRelay)
-    live: Live = field(default_factory=_Nowhere)
+    live: Live = field(default_factory=Silent)
     cancelled: Callable[[], bool] = lambda: False
     wake_fd: int | None = None
     """Readable when `cancelled` may have changed; calling that makes it unreadable again."""

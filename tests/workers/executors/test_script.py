@@ -4,13 +4,11 @@ import os
 import shutil
 import sys
 import time
-from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
 from easyalert.errors import Fault
-from workers.executors import script as module
 from workers.executors.script import Script
 from workers.sdk.executor_contract import ExecutorContract
 from workers.sdk.harness import SECRET, Harness
@@ -206,11 +204,3 @@ def test_a_full_disk_or_a_missing_folder_is_the_agents_fault(tmp_path):
     ran = Harness(Script(), tmp_path / "missing").run("bash", {"script": "true"})
     assert ran.recorded["exitCode"] == -1
     assert ran.result.fault is Fault.AGENT
-
-
-def test_the_search_path_is_the_agents_without_its_virtual_environment(monkeypatch):
-    own = str(Path(sys.prefix) / "bin")
-    monkeypatch.setenv("PATH", os.pathsep.join([own, "/usr/bin", "", "/bin"]))
-    assert module._search_path() == "/usr/bin:/bin"
-    monkeypatch.delenv("PATH")
-    assert module._search_path() == module.DEFAULT_PATH
