@@ -113,17 +113,27 @@ class Isolation:
             "reason": self.why or None,
         }
 
-    def start(self, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path | None, folder: Path | None) -> Running:
+    def start(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        cwd: Path | None,
+        folder: Path | None,
+        stdin: int | None = None,
+    ) -> Running:
         """Start a program. `folder`: the job's own, which only a script has; without one it is not isolated.
+
+        `stdin`: a descriptor to read from, which stays the caller's; None: nothing is read.
 
         Raises OSError when the program cannot be started, AgentFault when it cannot be isolated.
         """
         if folder is None or cwd is None or self.mode in {"none", "refused"}:
-            return Plain(argv, env, cwd, None)
+            return Plain(argv, env, cwd, None, stdin)
         if self.mode == "user":
-            return Plain(argv, env, cwd, self.account)
+            return Plain(argv, env, cwd, self.account, stdin)
         try:
-            return namespaces.start(argv, env=env, cwd=cwd, folder=folder, sandbox=self.sandbox)
+            return namespaces.start(argv, env=env, cwd=cwd, folder=folder, sandbox=self.sandbox, stdin=stdin)
         except NamespacesError as error:
             raise AgentFault(f"this agent could not isolate the script, so it was not run: {error}; {HOW}") from None
 
@@ -152,10 +162,17 @@ class Plain:
 
     attendants: Final = 0
 
-    def __init__(self, argv: Sequence[str], env: Mapping[str, str], cwd: Path | None, account: Account | None) -> None:
+    def __init__(
+        self,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        cwd: Path | None,
+        account: Account | None,
+        stdin: int | None = None,
+    ) -> None:
         self._process = subprocess.Popen(
             list(argv),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if stdin is None else stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,

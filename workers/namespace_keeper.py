@@ -69,6 +69,8 @@ class Life:
     folder: Path
     sandbox: Sandbox
     streams: tuple[int, int]
+    stdin: int | None
+    """Where the program reads; None: nothing."""
     family: set[int]
     """Worker and pool: when neither is the parent any more, nobody looks after this job."""
     ids: tuple[int, int] | None = field(
@@ -101,8 +103,8 @@ def live(life: Life) -> NoReturn:
         os.umask(0o022)
         os.chdir(life.cwd)
         program = subprocess.Popen(
-            life.argv, env=life.env, stdin=subprocess.DEVNULL, stdout=life.streams[0], stderr=life.streams[1],
-            start_new_session=True,
+            life.argv, env=life.env, stdin=subprocess.DEVNULL if life.stdin is None else life.stdin,
+            stdout=life.streams[0], stderr=life.streams[1], start_new_session=True,
         )  # fmt: skip
         life.say("started")
         _let_go({host, life.link.fileno()})

@@ -87,9 +87,18 @@ class Inhabitant:
         return 1
 
 
-def start(argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, folder: Path, sandbox: Sandbox) -> Inhabitant:
+def start(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: Path,
+    folder: Path,
+    sandbox: Sandbox,
+    stdin: int | None = None,
+) -> Inhabitant:
     """Start `argv` in namespaces of its own, in `cwd`; `folder`, the job's own, is there and can be written.
 
+    `stdin`: a descriptor to read from, which stays the caller's; None: nothing is read.
     Raises NamespacesError, and OSError when the program cannot be executed.
     """
     out, out_end = os.pipe2(os.O_CLOEXEC)
@@ -97,7 +106,7 @@ def start(argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, folder: Pat
     mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     streams = os.fdopen(out, "rb", 0), os.fdopen(err, "rb", 0)
     life = Life(
-        theirs, list(argv), dict(env), cwd, folder, sandbox, (out_end, err_end), {os.getpid(), os.getppid()}
+        theirs, list(argv), dict(env), cwd, folder, sandbox, (out_end, err_end), stdin, {os.getpid(), os.getppid()}
     )  # fmt: skip
     try:
         keeper = _cloned(life)

@@ -13,7 +13,7 @@ import resource
 import selectors
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final, Literal
@@ -78,18 +78,19 @@ def run_process(
     cwd: Path | None = None,
     alone: bool = True,
     folder: Path | None = None,
+    stdin: bytes = b"",
 ) -> ProcessEnd:
     """Run `argv` until it ends, the job's deadline passes or the job is cancelled. Blocks.
 
-    The program gets exactly `env` plus the job's mark, no input, a session of its own. What it leaves behind after a
-    normal end is killed and counted, unless `alone` is False (other programs of the same job run in parallel; the
-    worker then ends what is left with the job). On a stop the job's whole tree is ended: SIGTERM, then SIGKILL.
+    The program gets exactly `env` plus the job's mark, `stdin` to read, a session of its own. What it leaves behind
+    after a normal end is killed and counted, unless `alone` is False (other programs of the same job run in parallel;
+    the worker then ends what is left with the job). On a stop the job's whole tree is ended: SIGTERM, then SIGKILL.
     `folder`: this is a script whose private folder it is; it runs isolated and within the agent's limits.
     Raises AgentFault when the program cannot be started.
     """
     end = ProcessEnd()
     use = _Use(ctx)
-    process = _spawn(ctx, argv, env, cwd, folder)
+    process = _spawn(ctx, argv, env, cwd, folder, stdin)
     try:
         _Conversation(ctx, process, end).hold()
     finally:
@@ -124,18 +125,37 @@ class _Use:
         return used.ru_utime + used.ru_stime
 
 
-def _spawn(ctx: Context, argv: Sequence[str], env: Mapping[str, str], cwd: Path | None, folder: Path | None) -> Running:
+def _spawn(
+    ctx: Context, argv: Sequence[str], env: Mapping[str, str], cwd: Path | None, folder: Path | None, stdin: bytes
+) -> Running:
     ours = confinement.mine()
     command = list(argv) if folder is None else ctx.limits.around(argv, memory_is_kept=ours.limits_memory)
     try:
-        with ours.starting():
-            return ctx.isolation.start(command, env={**env, trees.MARK_VARIABLE: ctx.mark}, cwd=cwd, folder=folder)
+        with ours.starting(), _readable(stdin) as source:
+            marked = {**env, trees.MARK_VARIABLE: ctx.mark}
+            return ctx.isolation.start(command, env=marked, cwd=cwd, folder=folder, stdin=source)
     except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
         raise AgentFault(
             f"this agent cannot run '{argv[0]}' ({error.strerror}); install it or correct the agent's PATH"
         ) from None
     except OSError as error:
         raise AgentFault(f"this agent cannot start another process ({error.strerror})") from None
+
+
+@contextlib.contextmanager
+def _readable(data: bytes) -> Iterator[int | None]:
+    """A descriptor from which `data` can be read: memory, not a pipe, so that nobody has to feed it, and no disk."""
+    if not data:
+        yield None
+        return
+    source = os.memfd_create("stdin", os.MFD_CLOEXEC)
+    try:
+        with os.fdopen(source, "wb", closefd=False) as stream:
+            stream.write(data)
+        os.lseek(source, 0, os.SEEK_SET)
+        yield source
+    finally:
+        os.close(source)
 
 
 class _Conversation:

@@ -104,15 +104,14 @@ def _identity(found: os.stat_result) -> _Seen:
 def _content(path: Path, account: int) -> tuple[bytes, os.stat_result]:
     """Raises PolicyUnusable. Every folder on the way counts: whoever can rename one puts another file in its place."""
     try:
-        for folder in sorted({*path.absolute().parents, *path.resolve().parents}):
-            _only_the_owners(folder.stat(), folder, account)
+        check_way(path, account)
         # not blocking: a pipe in the file's place must not hang the worker
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):
                 raise PolicyUnusable(f"{path} is no regular file")
-            _only_the_owners(found, path, account)
+            only_the_owners(found, path, account)
             with os.fdopen(descriptor, "rb", closefd=False) as file:
                 content = file.read(SIZE_MAX + 1)
         finally:
@@ -126,7 +125,13 @@ def _content(path: Path, account: int) -> tuple[bytes, os.stat_result]:
     return content, found
 
 
-def _only_the_owners(found: os.stat_result, path: Path, account: int) -> None:
+def check_way(path: Path, account: int) -> None:
+    """That nobody else can put another file in the place of `path`. Raises PolicyUnusable, OSError, RuntimeError."""
+    for folder in sorted({*path.absolute().parents, *path.resolve().parents}):
+        only_the_owners(folder.stat(), folder, account)
+
+
+def only_the_owners(found: os.stat_result, path: Path, account: int) -> None:
     """Root's or the agent's own, and nobody else may write. In a sticky folder (/tmp) others cannot replace a file."""
     sticky = stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX
     if found.st_uid not in {0, account}:

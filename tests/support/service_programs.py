@@ -60,7 +60,8 @@ if verb == "status":
     print(f"* {{full}} - made up\n     Active: {{state()[0]}}\n\nNov 25 06:35:24 host it[70]: {{unit.get('says', 'hello')}}")
     sys.exit(0 if state()[0] == "active" else 3)
 if (FOLDER / "denied").exists():
-    print(f"Failed to {{verb}} {{full}}: Interactive authentication required.", file=sys.stderr)
+    default = f"Failed to {{verb}} {{full}}: Interactive authentication required."
+    print((FOLDER / "denied").read_text() or default, file=sys.stderr)
     print(f"See system logs and 'systemctl status {{full}}' for details.", file=sys.stderr)
     sys.exit(4)
 if unit["does"] == "hangs":

@@ -18,7 +18,6 @@ file for it. In a container there is nothing to manage: run the agent on the hos
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,7 +32,7 @@ from workers.sdk import Context, Executor, ExecutorResult, Parameters, action, f
 from workers.sdk.context import Silent
 from workers.sdk.parameters import Limited
 from workers.sdk.programs import account_name, environment_for, search_path, system_program
-from workers.sdk.services import Ended, Manager, Run, ServiceName, Unit, Verb, denied, outcome
+from workers.sdk.services import Ended, Manager, Run, ServiceName, Unit, Verb, denied, outcome, undecided
 from workers.sdk.services_openrc import OpenRC
 from workers.sdk.services_systemd import Systemd
 
@@ -204,10 +203,8 @@ class _Runs:
     """Runs programs for one action: within its own limit, which may be shorter than the job's; `beyond`: after that."""
 
     def __init__(self, ctx: Context, limit_s: float, *, live: bool = True, beyond: bool = False) -> None:
-        self._ctx = ctx
         deadline = ctx.clock() + limit_s
-        self._inner = dataclasses.replace(
-            ctx,
+        self._ctx = ctx.narrowed(
             deadline=deadline if beyond else min(ctx.deadline, deadline),
             live=ctx.live if live else Silent(),
             cancelled=(lambda: False) if beyond else ctx.cancelled,
@@ -216,15 +213,10 @@ class _Runs:
 
     def __call__(self, argv: Sequence[str]) -> ProcessEnd:
         environment = environment_for(Path("/"), search_path(), account_name()) | {"LC_ALL": "C", "SYSTEMD_COLORS": "0"}
-        known = self._inner.redactor.count
-        end = run_process(self._inner, argv, env=environment)
-        self._ctx.redactor.count += self._inner.redactor.count - known
-        return end
+        return run_process(self._ctx, argv, env=environment)
 
 
-def _output(
-    unit: Unit, end: Ended | None = None, *, stdout: str = "", journal: str | None = None
-) -> dict[str, Any]:
+def _output(unit: Unit, end: Ended | None = None, *, stdout: str = "", journal: str | None = None) -> dict[str, Any]:
     out, err = end.texts if end else (stdout, "")
     return {"stdout": out, "stderr": err, **unit.wire} | ({"journal": journal} if journal else {})
 
@@ -240,6 +232,12 @@ def _failed(what: str, right: str, end: Ended, output: dict[str, Any]) -> Execut
     if denied(output["stderr"] + output["stdout"]):
         return failure(
             f"the account '{account_name()}' of this agent may not {right} on its host: {_RIGHTS}",
+            output=output, exit_code=end.exit_code, fault=Fault.AGENT,
+        )  # fmt: skip
+    if undecided(output["stderr"]):
+        return failure(
+            f"this agent's host did not answer whether '{account_name()}' may {right}: is polkit installed and running"
+            f" there? {_RIGHTS}",
             output=output, exit_code=end.exit_code, fault=Fault.AGENT,
         )  # fmt: skip
     said = output["stderr"].strip().partition("\n")[0] or output["stdout"].strip().partition("\n")[0]

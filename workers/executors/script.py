@@ -13,7 +13,6 @@ import logging
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Any, Final
 from pydantic import Field, field_validator
 
 from easyalert.errors import AgentFault, Fault, InvalidParameter
+from workers.job_folders import WORK, job_folder
 from workers.processes import ProcessEnd, run_process
 from workers.sdk import Context, Executor, ExecutorResult, Parameters, action, failure, success
 from workers.sdk.programs import account_name, environment_for, search_path
@@ -165,25 +165,14 @@ def _result(ctx: Context, interpreter: Interpreter, end: ProcessEnd) -> Executor
 @contextlib.contextmanager
 def _script_file(ctx: Context, text: bytes, suffix: str) -> Iterator[tuple[Path, Path]]:
     """The script in a private folder, and the working directory beside it; both gone afterwards (contract 6.3)."""
-    place = ctx.tmp_dir
-    try:
-        place = ctx.isolation.place(ctx.tmp_dir)
-        folder = Path(tempfile.mkdtemp(prefix=ctx.temporary_prefix, dir=place))
-    except OSError as error:
-        raise AgentFault(f"this agent cannot write to {place} ({error.strerror})") from None
-    try:
-        file, home = folder / f"script{suffix}", folder / "work"
-        try:
-            home.mkdir(mode=0o700)
-            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o700)
-            with os.fdopen(descriptor, "wb") as stream:
-                stream.write(text)
-            ctx.isolation.hand_over(folder)
-        except OSError as error:
-            raise AgentFault(f"this agent cannot write to {place} ({error.strerror})") from None
-        yield file, home
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+
+    def write(folder: Path) -> None:
+        descriptor = os.open(folder / f"script{suffix}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o700)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(text)
+
+    with job_folder(ctx, write) as folder:
+        yield folder / f"script{suffix}", folder / WORK
 
 
 def _environment(ctx: Context, wanted: dict[str, str], path: str, home: Path) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -131,6 +131,15 @@ class Context:
     def remaining(self) -> float:
         """Seconds until the job's deadline, never negative."""
         return max(0.0, self.deadline - self.clock())
+
+    def narrowed(self, **changes: Any) -> Context:
+        """The same job with another `deadline`, `live`, `cancelled`, … for a part of it; the redactor is shared.
+
+        Not to be used beyond a call of `credential` or `hide`, which make a new redactor.
+        """
+        part = replace(self, **changes)
+        part.redactor = self.redactor
+        return part
 
     def stopped(self) -> Stopped | None:
         """Why the action has to end now; None while it may go on."""

@@ -114,6 +114,12 @@ def denied(text: str) -> bool:
     return any(word in lower for word in _DENIALS)
 
 
+def undecided(text: str) -> bool:
+    """Whether nobody has answered who may do it: systemd waits 25 s for polkit, then says so."""
+    lower = text.lower()
+    return "connection timed out" in lower or "method call timed out" in lower or "policykit1" in lower
+
+
 def outcome(verb: Verb, first: Unit, now: Unit) -> str | None:
     """What is wrong after `verb`: a sentence's end; None: it is as asked. `first`: right after it, `now`: later."""
     if verb == "stop":

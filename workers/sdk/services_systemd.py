@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from easyalert.errors import AgentFault
+from easyalert.errors import AgentFault, InvalidParameter
 from workers.sdk.services import Ended, Run, Unit, Verb
 
 _OPTIONS: Final = ("--no-ask-password", "--no-pager")
@@ -38,7 +38,9 @@ class Systemd:
         self._program = program
 
     def look(self, service: str, run: Run) -> Unit:
-        """Also of units that do not exist. Raises AgentFault when systemd does not answer."""
+        """Also of units that do not exist. Raises InvalidParameter, and AgentFault when systemd does not answer."""
+        if service.removesuffix(".service").endswith("@"):  # asked about, systemctl would call it no unit
+            raise InvalidParameter("serviceName", "is a template's: name an instance of it, as in getty@tty1.service")
         end = run([self._program, *_OPTIONS, "show", f"--property={_PROPERTIES}", "--", service])
         text, complaint = end.texts
         said = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
@@ -60,9 +62,7 @@ class Systemd:
 
     def refusal(self, verb: Verb | None, unit: Unit) -> str | None:
         """Of the real name, which an alias leads to."""
-        stem, _, kind = unit.name.rpartition(".")
-        if stem.endswith("@"):
-            return f"'{unit.name}' is a template: name an instance of it, such as {stem}1.{kind}"
+        kind = unit.name.rpartition(".")[2]
         if unit.load == "not-found":
             return f"this agent's host has no unit '{unit.name}'"
         return None if verb is None else _refusal(verb, unit, kind)

@@ -115,7 +115,6 @@ def test_the_longest_name_passes(harness):
         ("nothing", None, "no unit 'nothing.service'"),
         ("masked", "masked", "systemctl unmask masked.service"),
         ("broken", "bad-setting", "is broken"),
-        ("many@", "loaded", "is a template"),
         ("reboot.target", "loaded", "os.restartOS"),
         ("systemd-poweroff", "loaded", "os.restartOS"),
         ("home.mount", "loaded", "is no service"),
@@ -128,6 +127,12 @@ def test_what_cannot_be_started_is_said_and_not_tried(harness, programs, name, l
     assert (ran.recorded["status"], ran.recorded["exitCode"]) == ("error", 1)
     assert words in ran.error
     assert programs.calls("start") == []
+
+
+@pytest.mark.parametrize("name", ["many@", "many@.service"])
+def test_a_template_is_no_service(harness, programs, name):
+    assert "name an instance" in harness.run("startService", {"serviceName": name}).error
+    assert programs.calls() == []
 
 
 def test_an_alias_of_what_ends_the_host_is_refused_too(harness, programs):
@@ -146,6 +151,14 @@ def test_d6_without_the_right_the_error_says_which_file_gives_it(harness, progra
     assert ran.recorded["status"] == "error"
     assert "may not" in ran.error
     assert "deploy/os/50-easyalert-agent.rules" in ran.error
+    assert ran.result.fault is Fault.AGENT
+
+
+def test_d6_a_polkit_that_does_not_answer_is_named(harness, programs):
+    """As seen on a host without a running polkitd."""
+    programs.switch("denied", "Failed to stop good.service: Connection timed out")
+    ran = harness.run("stopService", {"serviceName": "good"})
+    assert "is polkit installed and running there" in ran.error
     assert ran.result.fault is Fault.AGENT
 
 
