@@ -112,6 +112,8 @@ def _parser() -> argparse.ArgumentParser:
     _vault_parser(commands.add_parser("vault", help="look at the vault and change it; values are never shown"))
     trust_arguments.add(commands)
     _audit_parser(commands)
+    actions = commands.add_parser("actions", help="list your own actions (CUSTOM_ACTIONS_DIR), and why one is not used")
+    actions.add_argument("--json", action="store_true", help="print one JSON object")
     dashboard = commands.add_parser("dashboard", help="show the queue in a browser (rq-dashboard, read-only)")
     dashboard.add_argument("--port", type=int, default=9181, help="port on 127.0.0.1 (default: 9181)")
     return parser

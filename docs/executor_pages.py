@@ -32,7 +32,7 @@ def _index(executors: dict[str, Executor]) -> Iterator[str]:
     yield "`may repeat`: running it twice does no harm, so after a crash the agent repeats it by itself.\n"
     yield "| Action | What it does | May repeat |\n|---|---|---|"
     for kind, executor in executors.items():
-        for name, spec in sorted(executor.actions.items()):
+        for name, spec in sorted(executor.declared().items()):
             yield f"| [`{kind}.{name}`]({kind}.md) | {_sentence(spec)} | {_repeatable(spec)} |"
 
 
@@ -42,7 +42,7 @@ def _page(executor: Executor) -> Iterator[str]:
     yield inspect.cleandoc((module and module.__doc__) or "")
     if executor.connection is not None:
         yield from _connection(executor.connection)
-    for name, spec in sorted(executor.actions.items()):
+    for name, spec in sorted(executor.declared().items()):
         yield f"\n## `{executor.kind}.{name}`\n"
         yield inspect.cleandoc(spec.handler.__doc__ or "")
         yield f"\nMay repeat: {_repeatable(spec)}.\n"

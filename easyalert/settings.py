@@ -128,6 +128,11 @@ class AgentSettings(Places, BaseSettings):
         description="More files and folders that scripts do not see with `userns`, comma-separated whole paths; the"
         " agent's own are hidden anyway.",
     )
+    custom_actions_dir: Path | None = Field(
+        default=None,
+        description="Folder of your own actions: an executable NAME in it is `custom.NAME`, see executors/custom.md."
+        " Folder and files have to belong to root or the agent's account; nobody else may write there.",
+    )
     min_free_disk_mb: int = Field(
         default=256, ge=0, description="Below this much free disk (or 5 % of it) the agent takes no new jobs."
     )
@@ -184,6 +189,11 @@ class AgentSettings(Places, BaseSettings):
     @classmethod
     def _expand(cls, value: Path) -> Path:
         return value if value == Path() else absolute(value)
+
+    @field_validator("custom_actions_dir")
+    @classmethod
+    def _whole_path(cls, value: Path | None) -> Path | None:
+        return None if value is None or value == Path() else absolute(value)
 
     @field_validator("script_hidden_paths", mode="before")
     @classmethod

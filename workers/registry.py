@@ -12,11 +12,12 @@ import importlib
 import logging
 import pkgutil
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Final
 
 from easyalert.errors import AgentFault, UnknownAction
 from workers import executors
-from workers.sdk.executor import ActionSpec, Executor
+from workers.sdk.executor import ActionSpec, Executor, OwnersActions
 
 log = logging.getLogger(__name__)
 
@@ -26,10 +27,18 @@ ENTRY_POINTS: Final = "easyalert.executors"
 class Registry:
     """Kinds and their executors; one instance per process, inherited by fork before anything is imported."""
 
-    def __init__(self, package: str = executors.__name__, foreign: dict[str, EntryPoint] | None = None) -> None:
+    def __init__(
+        self,
+        package: str = executors.__name__,
+        foreign: dict[str, EntryPoint] | None = None,
+        *,
+        owners_actions: Path | None = None,
+    ) -> None:
+        """`owners_actions`: the folder of executors whose actions are files (`OwnersActions`)."""
         path = importlib.import_module(package).__path__
         self._own = {module.name: f"{package}.{module.name}" for module in pkgutil.iter_modules(path)}
         self._foreign = _foreign_kinds() if foreign is None else foreign
+        self._owners_actions = owners_actions
         self._made: dict[str, Executor] = {}
 
     def kinds(self) -> list[str]:
@@ -40,7 +49,9 @@ class Registry:
         """The executor of a kind, made on first use. Raises UnknownAction, or AgentFault when its code is broken."""
         made = self._made.get(kind)
         if made is None:
-            made = self._made[kind] = self._class(kind)()
+            found = self._class(kind)
+            made = found(self._owners_actions) if issubclass(found, OwnersActions) else found()
+            self._made[kind] = made
         return made
 
     def spec(self, action_type: str) -> ActionSpec:
@@ -53,7 +64,7 @@ class Registry:
         return [
             f"{kind}.{name}"
             for kind, executor in self._made.items()
-            for name, spec in executor.actions.items()
+            for name, spec in executor.declared().items()
             if spec.idempotent is True
         ]
 

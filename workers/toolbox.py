@@ -175,7 +175,7 @@ def pack(settings: AgentSettings) -> Toolbox:
     if state.state not in {"ok", "empty"}:
         log.error("vault: %s", state.sentence)
     control_plane = urlsplit(settings.agent_api_url)
-    registry = Registry()
+    registry = Registry(owners_actions=settings.custom_actions_dir)
     for kind in set(_PRELOADED) & set(registry.kinds()):
         try:
             registry.executor(kind)

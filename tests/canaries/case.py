@@ -33,7 +33,10 @@ class Secret(Protocol):
     """Makes canaries."""
 
     forms: Path
-    """A file with every spelling of the agent's admin token, a line each: what all jobs redact, credential or not."""
+    """A file with every spelling of the agent's admin token, a line each: what all jobs redact, credential or not.
+
+    Programs in the folder `bin` beside it are found first by the agent; `actions` beside it is CUSTOM_ACTIONS_DIR.
+    """
 
     def __call__(self, label: str, *, lines: bool = False) -> str:
         """A new secret. `label` says in a finding which one it was; `lines`: of several lines, as a private key."""

@@ -144,6 +144,9 @@ class _Run:
             ADMIN_TOKEN=self.admin_token, REDIS_URL=f"unix://own:{self.redis_password}@{self.redis.socket_path}?db=0",
             LOG_LEVEL="DEBUG", ALLOW_PRIVATE_NETWORK="true", MAX_CONCURRENT_JOBS="6", CANCEL_GRACE_SECONDS="1",
             POLL_INTERVAL="1", TMPDIR=str(folder / "tmp"),
+            # cases put programs there: of the machine, and of the agent's owner
+            PATH=os.pathsep.join([str(self.flight.hidden / "bin"), os.environ["PATH"]]),
+            CUSTOM_ACTIONS_DIR=str(self.flight.hidden / "actions"),
         )  # fmt: skip
 
     def _end_agent(self) -> None:

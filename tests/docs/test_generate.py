@@ -62,7 +62,7 @@ def test_the_pages_of_the_executors_are_up_to_date():
 def test_every_parameter_and_action_has_a_meaning(kind):
     executor = Registry(foreign={}).executor(kind)
     models = [executor.connection] if executor.connection else []
-    for name, spec in executor.actions.items():
+    for name, spec in executor.declared().items():
         assert spec.handler.__doc__, f"{kind}.{name} has no docstring"
         models.append(spec.parameters)
     for model in models:

@@ -42,7 +42,9 @@ DELAY_MAX_S: Final = 86_400
 _SETTLE_LOOK_S: Final = 0.25
 _LAST_LOOK_S: Final = 2.0
 """What asking how things are may take after the action itself had no more time."""
-_RIGHTS: Final = "deploy/os/50-easyalert-agent.rules gives it that with polkit, or run the agent as root"
+_RIGHTS: Final = (
+    "deploy/os/50-easyalert-agent.rules gives it the right with polkit, for the units named there; or run it as root"
+)
 _CONTAINER: Final = "in a container there is nothing to manage: run the agent on the host itself"
 
 
@@ -152,7 +154,7 @@ class Os(Executor):
         if end.stopped:
             return _given_up(end, output, "the restart may be scheduled all the same; `shutdown -c` takes it back")
         if end.exit_code != 0:
-            return _failed("shutdown", "restart this host", end, output)
+            return _failed("shutdown", "restart its host", end, output)
         return success(output)
 
     async def _change(self, ctx: Context, verb: Verb, params: ServiceParameters) -> ExecutorResult:
@@ -171,7 +173,7 @@ class Os(Executor):
         if end.exit_code != 0:
             unit = manager.look(params.service_name, last)
             output = _output(unit, end, journal=manager.log(unit, last))
-            return _failed(f"{manager.name}: {verb} of '{unit.name}'", f"{verb} services", end, output)
+            return _failed(f"{manager.name}: {verb} of '{unit.name}'", f"{verb} that service", end, output)
         first, unit = await self._settled(ctx, verb, params.service_name, manager, look)
         wrong = outcome(verb, first, unit)
         if wrong is not None:
@@ -231,7 +233,7 @@ def _failed(what: str, right: str, end: Ended, output: dict[str, Any]) -> Execut
     """One sentence; the whole text is in the output (defect A18)."""
     if denied(output["stderr"] + output["stdout"]):
         return failure(
-            f"the account '{account_name()}' of this agent may not {right} on its host: {_RIGHTS}",
+            f"the account '{account_name()}' of this agent may not {right}: {_RIGHTS}",
             output=output, exit_code=end.exit_code, fault=Fault.AGENT,
         )  # fmt: skip
     if undecided(output["stderr"]):

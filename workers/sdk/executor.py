@@ -17,6 +17,7 @@ import inspect
 import typing
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -96,10 +97,14 @@ class Executor:
     def spec(self, name: str) -> ActionSpec:
         """Raises UnknownAction naming the ones there are."""
         try:
-            return self.actions[name]
+            return self.declared()[name]
         except KeyError:
-            known = ", ".join(sorted(self.actions))
+            known = ", ".join(sorted(self.declared()))
             raise UnknownAction(f"'{self.kind}' has no action '{name}'; it has: {known}") from None
+
+    def declared(self) -> dict[str, ActionSpec]:
+        """All actions of this instance, by name."""
+        return self.actions
 
     async def run(self, ctx: Context, name: str) -> ExecutorResult:
         """Parse the parameters and run the action. Raises EasyAlertError; the worker turns it into a result."""
@@ -108,6 +113,14 @@ class Executor:
 
     async def close(self) -> None:
         """When the worker process ends in good order: release clients. Not called after a kill."""
+
+
+class OwnersActions:
+    """Of executors whose actions are no methods but files of the agent's owner's: `spec` and `declared` read them."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        """`folder`: where they are (CUSTOM_ACTIONS_DIR); None: there are none."""
+        self.folder = folder
 
 
 def _parameters_of(handler: Handler) -> type[Parameters]:
