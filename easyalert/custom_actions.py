@@ -95,7 +95,7 @@ def custom_actions(folder: Path | None) -> tuple[list[CustomAction], dict[str, s
 
 def _names(folder: Path) -> list[str]:
     try:
-        return sorted(entry.name for entry in os.scandir(folder) if _NAME.fullmatch(entry.name) and not entry.is_dir())
+        return sorted(file.name for file in folder.iterdir() if _NAME.fullmatch(file.name) and not file.is_dir())
     except OSError as error:
         raise AgentFault(f"CUSTOM_ACTIONS_DIR: {folder} cannot be read ({error.strerror})") from None
 

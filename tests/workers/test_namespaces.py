@@ -62,3 +62,17 @@ def test_a_program_that_cannot_be_executed_is_an_error_of_its_own(home):
     with pytest.raises(FileNotFoundError):
         isolated(home).start(["/no/such/program"], env={}, cwd=folder, folder=folder)
     assert not trees.descendants(os.getpid())
+
+
+def test_it_reads_what_it_is_given_and_else_nothing(home, tmp_path):
+    folder = home / "state/tmp/job"
+    folder.mkdir()
+    given = tmp_path / "given"
+    given.write_text("told")
+    with given.open() as source:
+        for stdin, heard in ((source.fileno(), b"told"), (None, b"")):
+            running = isolated(home).start(["/bin/cat"], env={}, cwd=folder, folder=folder, stdin=stdin)
+            with running.stdout, running.stderr:
+                assert running.stdout.read() == heard
+                assert running.wait() == 0
+                running.leaves_others()

@@ -107,3 +107,10 @@ def test_nothing_stays_open(ctx):
     before = {entry.name for entry in Path("/proc/self/fd").iterdir()}
     run_process(ctx, ["true"], env=ENV)
     assert {entry.name for entry in Path("/proc/self/fd").iterdir()} == before
+
+
+@pytest.mark.parametrize("size", [0, 1, 3_000_000])
+def test_input_is_read_to_its_end_whether_or_not_it_is_read(ctx, size):
+    """More than a pipe holds: nobody has to feed it."""
+    assert run_process(ctx, ["wc", "-c"], env=ENV, stdin=b"x" * size).stdout.text().strip() == str(size)
+    assert run_process(ctx, ["true"], env=ENV, stdin=b"x" * size).exit_code == 0

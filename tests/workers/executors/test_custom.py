@@ -6,6 +6,7 @@ from typing import ClassVar
 import pytest
 
 from easyalert.errors import Fault
+from easyalert.hardening import become_subreaper
 from tests.workers.chain import gone, pid_in
 from workers.executors.custom import Custom
 from workers.registry import Registry
@@ -154,6 +155,7 @@ def test_another_exit_code_is_an_error_with_its_own_words(folder, harness, text,
 
 
 def test_a_time_out_of_its_manifest_ends_all_it_has_started(folder, harness, tmp_path):
+    become_subreaper()  # as the worker is
     text = f"#!/bin/sh\nsleep 987 & echo $! > {tmp_path}/pid\necho half >&2; wait\n"
     folder.add("slow", text, "timeout = 1")
     ran = harness.run("slow", {})
