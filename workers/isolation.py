@@ -88,6 +88,13 @@ class Isolation:
                 f" mend that or change SCRIPT_ISOLATION, then restart the agent; {HOW}"
             )
 
+    def hides(self, file: Path) -> Path | None:
+        """What of the agent's a script does not see, and `file` with it; None: a script sees the file."""
+        if self.mode != "userns":
+            return None
+        real = file.resolve()
+        return next((hidden for hidden in self.sandbox.hidden if real.is_relative_to(hidden)), None)
+
     @property
     def sentence(self) -> str:
         """For people."""

@@ -109,6 +109,11 @@ def _run(ctx: Context, found: CustomAction, params: Parameters) -> ExecutorResul
     data = _input(part, found, params, credential)
     if found.manifest.isolated:
         ctx.isolation.require()
+        if (hidden := ctx.isolation.hides(found.program)) is not None:
+            raise AgentFault(
+                f"{ctx.action_type} was not run: it is in {hidden}, which scripts of this agent do not see; move"
+                " CUSTOM_ACTIONS_DIR elsewhere, or write isolated = false into its manifest"
+            )
     with job_folder(ctx) as folder:
         path = search_path()
         environment = environment_for(folder / WORK, path, _account(ctx, found))
