@@ -11,6 +11,9 @@ without login, as relays inside a network take it; the connection has to name a 
 **Recipients.** `to`, `cc`, `bcc` are comma-separated; a name that holds a comma is quoted. When the server takes some
 recipients and refuses others, the action is a success whose `error` names those refused, and `refused` lists them.
 
+**Rich.** `messageFormat: "rich"` with `outputData` (contract 3.13) draws both bodies, in the place of `body` and
+`htmlBody`.
+
 **In doubt.** A connection that ends after the mail was handed over and before the server's word is an error that says
 so: the mail may have been sent. Nothing is ever sent twice.
 """
@@ -44,6 +47,8 @@ from workers.sdk.dialing import dial
 from workers.sdk.mail import Attachment, Mail, addresses, write
 from workers.sdk.mail_connection import EmailConnection
 from workers.sdk.parameters import Limited, Line
+from workers.sdk.rich import RichParameters
+from workers.sdk.rich_email import email_bodies
 from workers.sdk.steps import Steps
 from workers.sdk.stopping import at_the_jobs_limit, cancelled, time_for, until_cancelled
 from workers.sdk.tls import tls_context, tls_failure
@@ -57,7 +62,7 @@ _GOODBYE_S: Final = 0.05
 _HOST_NAME: Final = re.compile(r"[A-Za-z0-9.-]{1,253}", re.ASCII)
 
 
-class MailParameters(Limited):
+class MailParameters(Limited, RichParameters):
     """One mail."""
 
     to: Line = Field(max_length=50_000, description="Recipients, comma-separated.")
@@ -110,9 +115,11 @@ class EmailExecutor(Executor):
 
     @action("sendEmail", idempotent=False)
     async def send(self, ctx: Context, params: MailParameters) -> ExecutorResult:
-        """Send one mail."""
-        if not (params.body or "").strip() and not (params.html_body or "").strip():
-            raise InvalidParameter("body", "is required (or htmlBody)")
+        """Send one mail, drawn from `outputData` if it is to be rich."""
+        html, text = email_bodies(params) if params.is_rich else (params.html_body, params.body)
+        if not (html or "").strip() and not (text or "").strip():
+            reason = "is required (or htmlBody), unless messageFormat is rich and outputData is given"
+            raise InvalidParameter("body", reason)
         connection = read_connection(ctx, EmailConnection)
         mail = write(
             sender=connection.sender(),
@@ -121,8 +128,8 @@ class EmailExecutor(Executor):
             bcc=addresses(params.bcc, "bcc"),
             reply_to=addresses(params.reply_to, "replyTo"),
             subject=params.subject.strip(),
-            text=params.body,
-            html=params.html_body,
+            text=text,
+            html=html,
             attachments=params.attachments,
         )
         if not mail.recipients:

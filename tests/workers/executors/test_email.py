@@ -94,6 +94,32 @@ def test_html_alone_and_an_empty_subject(send):
     assert mail["Subject"] == "(no subject)"
 
 
+def test_a_rich_mail_is_drawn_from_the_data_as_html_and_as_text_and_escaped(send):
+    data = {"stdout": "<script>alert(1)</script>\nall & well", "exitCode": 0}
+    params = {"messageFormat": "rich", "outputData": data, "title": "Uptime <b>", "incidentUrl": "javascript:alert(1)"}
+    with SmtpServer() as server:
+        result = send(server, {"body": None, **params})
+        mail = server.read()
+    assert result["status"] == "success", result
+    html = mail.get_body(("html",)).get_content()
+    assert "<h2" in html
+    assert "Uptime &lt;b&gt;" in html
+    assert "<script" not in html
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
+    assert "javascript:" not in mail.as_string()
+    text = mail.get_body(("plain",)).get_content()
+    assert "<script>alert(1)</script>" in text
+    assert "all & well" in text
+    assert result["output"]["subject"] == "Disk full"
+
+
+def test_a_rich_mail_without_data_is_the_plain_one(send):
+    with SmtpServer() as server:
+        assert send(server, {"messageFormat": "rich", "outputData": {}})["status"] == "success"
+        mail = server.read()
+    assert mail.get_content_type() == "text/plain"
+
+
 def test_names_beyond_ascii_and_with_commas(send):
     """Defect D15: the name is encoded and the address is not; a comma in a quoted name splits nothing."""
     with SmtpServer() as server:
@@ -139,6 +165,8 @@ def test_attachments(send):
         ({"cc": "jane@exa mple.com"}, "'cc'"),
         ({"replyTo": "nobody"}, "'replyTo'"),
         ({"body": " ", "htmlBody": None}, "'body'"),
+        ({"body": None, "messageFormat": "rich", "outputData": ""}, "'body'"),
+        ({"messageFormat": "fancy"}, "'messageFormat'"),
         ({"attachments": [{"name": "../x", "content": ""}]}, "'attachments.0.name'"),
         ({"attachments": [{"name": "x", "contentBase64": "%"}]}, "'attachments.contentBase64'"),
         ({"attachments": [{"name": "x", "contentType": "text/x\r\nX: y"}]}, "'attachments.0.contentType'"),
