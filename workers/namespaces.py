@@ -5,16 +5,19 @@ the agent's folders, starts the program, collects whatever is orphaned, tells th
 when nobody is left; when it is killed, the kernel kills everybody in there.
 
 One clone and no exec before the program's own: a Python started anew would cost 8 ms and a further fork 2 ms, each
-time. So process 1 has the worker's memory, which is closed to everybody (not dumpable, and owned by the user namespace
-outside), and no descriptor of it. What it does is in `workers.namespace_keeper`.
+time. (Where the worker has other threads, it is made all the same.) So process 1 has the worker's memory, which is
+closed to everybody (not dumpable, and owned by the user namespace outside), and no descriptor of it. What it does is in
+`workers.namespace_keeper`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import json
 import os
+import select
 import signal
 import socket
 import struct
@@ -31,10 +34,13 @@ _CLONE_NEWUSER: Final = 0x1000_0000
 _CLONE_NEWPID: Final = 0x2000_0000
 _NAMESPACES: Final = _CLONE_NEWUSER | _CLONE_NEWNS | _CLONE_NEWPID | _CLONE_NEWIPC
 
+_CLONE_PARENT: Final = 0x0000_8000
+
 _SYS_CLONE3: Final = 435
 """The same number on every architecture (Linux 5.3)."""
 _CLONE_ARGS: Final = struct.Struct("=8Q")
 """struct clone_args, version 0: flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls."""
+_ANSWER: Final = struct.Struct("=qi")
 
 _START_WITHIN_S: Final = 30.0
 _libc: Final = ctypes.PyDLL(None, use_errno=True)
@@ -126,7 +132,22 @@ def start(
 
 def _cloned(life: Life) -> int:
     """The pid of process 1, which is at work already. Raises NamespacesError."""
-    arguments = ctypes.create_string_buffer(_CLONE_ARGS.pack(_NAMESPACES, 0, 0, 0, signal.SIGCHLD, 0, 0, 0))
+    pid, number = _cloned_by_fork(life) if _has_other_threads() else _clone(life, 0, signal.SIGCHLD)
+    if pid < 0:
+        for end in (*life.streams, life.link.detach()):
+            os.close(end)
+        raise NamespacesError(f"making namespaces ({os.strerror(number)})")
+    return pid
+
+
+def _has_other_threads() -> bool:
+    """Counted by the kernel: threads of libraries have no name in Python."""
+    return len(os.listdir("/proc/self/task")) > 1  # noqa: PTH208 - a Path each would be made for nothing
+
+
+def _clone(life: Life, flags: int, exit_signal: int) -> tuple[int, int]:
+    """Pid and errno; the pid is negative when it could not be done. Never returns in the clone."""
+    arguments = ctypes.create_string_buffer(_CLONE_ARGS.pack(_NAMESPACES | flags, 0, 0, 0, exit_signal, 0, 0, 0))
     # what os.fork() does around its system call; the interpreter's documentation asks for it
     ctypes.pythonapi.PyOS_BeforeFork()
     pid = _libc.syscall(_SYS_CLONE3, arguments, _CLONE_ARGS.size)
@@ -135,11 +156,29 @@ def _cloned(life: Life) -> int:
         ctypes.pythonapi.PyOS_AfterFork_Child()
         live(life)
     ctypes.pythonapi.PyOS_AfterFork_Parent()
-    if pid < 0:
-        for end in (*life.streams, life.link.detach()):
-            os.close(end)
-        raise NamespacesError(f"making namespaces ({os.strerror(number)})")
-    return int(pid)
+    return int(pid), number
+
+
+def _cloned_by_fork(life: Life) -> tuple[int, int]:
+    """As `_clone`, where this process has other threads.
+
+    One of them may hold a lock of the C library just then (that of its memory, say), and a bare clone would find it
+    held for ever. fork() lets go of these locks, and what it makes has one thread: that is what is cloned, as a child
+    of this process.
+    """
+    answer, answer_end = os.pipe2(os.O_CLOEXEC)
+    with open(answer, "rb") as reader:  # noqa: PTH123 - a descriptor
+        forked = os.fork()
+        if forked == 0:
+            try:
+                # the signal of its end is that of the one that cloned it, says the kernel
+                os.write(answer_end, _ANSWER.pack(*_clone(life, _CLONE_PARENT, 0)))
+            finally:
+                os._exit(0)
+        os.close(answer_end)
+        told = reader.read(_ANSWER.size) if select.select([reader], (), (), _START_WITHIN_S)[0] else b""
+    _end(forked)
+    return _ANSWER.unpack(told) if told else (-1, errno.ECHILD)
 
 
 def _settle(link: socket.socket, keeper: int) -> None:

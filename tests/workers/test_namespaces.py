@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 
 import pytest
 
 from tests.support.waiting import eventually
 from tests.workers.isolated import home, isolated, run
-from workers import trees
+from workers import namespaces, trees
 
 pytestmark = pytest.mark.system
 
@@ -20,6 +21,35 @@ def test_exit_codes_signals_and_output_are_the_programs_own(home):
     assert run(home, found, "echo out; echo err >&2; exit 7")["output"]["stdout"] == "out\n"
     assert run(home, found, "kill -SEGV $$")["exitCode"] == -signal.SIGSEGV
     assert run(home, found, "trap 'echo told; exit 4' TERM; kill $$; sleep 9")["exitCode"] == 4
+
+
+@pytest.mark.parametrize("threads", [False, True])
+def test_it_is_the_same_with_and_without_other_threads(home, monkeypatch, threads):
+    """With some it is cloned from a fork: a lock of the C library that one of them holds would be held for ever."""
+    monkeypatch.setattr(namespaces, "_has_other_threads", lambda: threads)
+    found = isolated(home)
+    assert run(home, found, "echo out; exit 7")["exitCode"] == 7
+    assert "timed out" in run(home, found, "exec sleep 60", timeout_s=1)["error"]
+    assert not trees.reap()
+
+
+def test_threads_are_seen_whoever_made_them():
+    done = threading.Event()
+    thread = threading.Thread(target=done.wait)
+    thread.start()
+    seen = namespaces._has_other_threads()
+    done.set()
+    thread.join()
+    assert seen
+
+
+def test_a_fork_that_gets_nowhere_is_ended_and_said(home, monkeypatch):
+    found = isolated(home)
+    monkeypatch.setattr(namespaces, "_START_WITHIN_S", 0.2)
+    monkeypatch.setattr(namespaces, "_has_other_threads", lambda: True)
+    monkeypatch.setattr(namespaces, "_clone", lambda *_: signal.pause())
+    assert "making namespaces" in run(home, found, "true")["error"]
+    assert not trees.descendants(os.getpid())
 
 
 def test_what_a_script_leaves_behind_is_killed_and_counted(home, caplog):
