@@ -162,9 +162,9 @@ def _clone(life: Life, flags: int, exit_signal: int) -> tuple[int, int]:
 def _cloned_by_fork(life: Life) -> tuple[int, int]:
     """As `_clone`, where this process has other threads.
 
-    One of them may hold a lock of the C library just then (that of its memory, say), and a bare clone would find it
-    held for ever. fork() lets go of these locks, and what it makes has one thread: that is what is cloned, as a child
-    of this process.
+    A bare clone takes over what they were at: a request for the interpreter's lock, which its first lines of Python
+    would grant and wait for ever, or a lock of the C library (that of its memory, say). fork() puts both right, and
+    what it makes has one thread: that is what is cloned, as a child of this process.
     """
     answer, answer_end = os.pipe2(os.O_CLOEXEC)
     with open(answer, "rb") as reader:  # noqa: PTH123 - a descriptor

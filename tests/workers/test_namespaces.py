@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import itertools
 import os
 import signal
+import sys
 import threading
 
 import pytest
@@ -23,9 +25,35 @@ def test_exit_codes_signals_and_output_are_the_programs_own(home):
     assert run(home, found, "trap 'echo told; exit 4' TERM; kill $$; sleep 9")["exitCode"] == 4
 
 
+@pytest.fixture
+def hurried():
+    """A thread that asks for the interpreter's lock all the time, as one that has much to do does now and then."""
+    done, before = threading.Event(), sys.getswitchinterval()
+    thread = threading.Thread(target=lambda: all(not done.is_set() for _ in itertools.count()))
+    sys.setswitchinterval(1e-6)
+    thread.start()
+    yield
+    done.set()
+    thread.join()
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("hurried")
+def test_other_threads_do_not_keep_it_from_starting(home, monkeypatch):
+    found = isolated(home)
+    monkeypatch.setattr(namespaces, "_START_WITHIN_S", 10.0)
+    folder = home / "state/tmp/job"
+    folder.mkdir()
+    for _ in range(60):
+        running = found.start(["/bin/true"], env={"PATH": os.environ["PATH"]}, cwd=folder, folder=folder)
+        assert running.wait() == 0
+        running.leaves_others()
+        running.stdout.close()
+        running.stderr.close()
+
+
 @pytest.mark.parametrize("threads", [False, True])
 def test_it_is_the_same_with_and_without_other_threads(home, monkeypatch, threads):
-    """With some it is cloned from a fork: a lock of the C library that one of them holds would be held for ever."""
     monkeypatch.setattr(namespaces, "_has_other_threads", lambda: threads)
     found = isolated(home)
     assert run(home, found, "echo out; exit 7")["exitCode"] == 7
