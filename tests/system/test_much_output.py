@@ -14,7 +14,7 @@ from tests.support.require import missing
 from tests.support.stack import Stack, running_stack
 from tests.support.waiting import eventually
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.alone, pytest.mark.timeout(300)]
 
 log = logging.getLogger(__name__)
 

@@ -29,7 +29,7 @@ from tests.support.growing import KINDS, LIFE_S, Tree, all_begun, all_gone
 from tests.support.stack import Agent, ControlPlane
 from tests.support.waiting import eventually
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.alone, pytest.mark.timeout(300)]
 
 log = logging.getLogger(__name__)
 
