@@ -111,7 +111,7 @@ def test_whatever_is_sent_is_answered(running, client, method, start, end, body)
     path = start + quote(end) if end.isascii() else start + "".join(f"%{byte:02x}" for byte in end)
     began = time.monotonic()
     answer = client.request(method, httpx.URL(running.url, raw_path=path.encode()), content=body)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     assert answer.status_code < 500
     if method != "HEAD":
         assert isinstance(answer.json(), dict)

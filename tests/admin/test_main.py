@@ -186,5 +186,5 @@ def test_the_server_dies_with_the_program(started):
     eventually(lambda: answers(url), what="the admin API answering")
     server = children(program)[0]
     program.kill()
-    assert not psutil.wait_procs([server], timeout=5)[1]
+    assert not psutil.wait_procs([server], timeout=20)[1]
     assert not answers(url)

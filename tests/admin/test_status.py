@@ -58,7 +58,7 @@ def test_with_redis_the_queue_and_its_workers_are_counted(read, home):
     begun = time.monotonic()
     found = read()
     assert found["redis"]["state"] == "unavailable"
-    assert time.monotonic() - begun < 5, "a look gives up after a second"
+    assert time.monotonic() - begun < 20, "a look gives up after a second"
 
 
 def test_registration_and_figures_come_from_the_journal(read, home):

@@ -101,4 +101,4 @@ class TestProgram:
         eventually(server.answers)
         parent.send_signal(signal.SIGKILL)
         parent.communicate()
-        eventually(lambda: start_ticks(pid) is None, within=3)
+        eventually(lambda: start_ticks(pid) is None)

@@ -63,7 +63,7 @@ def live(
     asyncio.run(both())
 
 
-async def until(probe: Callable[[], object], within: float = 5.0) -> None:
+async def until(probe: Callable[[], object], within: float = 20.0) -> None:
     end = time.monotonic() + within
     while not probe():
         assert time.monotonic() < end, "not in time"
@@ -227,7 +227,7 @@ def test_a_stop_cuts_off_the_beat_under_way_and_says_offline_at_once(make_home, 
 
     begun = time.monotonic()
     live(home, scenario, interval=30)
-    assert time.monotonic() - begun < 15, "the answer takes 30 s"
+    assert time.monotonic() - begun < 25, "the answer takes 30 s"
     assert statuses(plain_server) == ["online", "offline"]
 
 
@@ -242,7 +242,7 @@ def test_an_unreachable_server_does_not_delay_the_end(make_home, plain_server, m
 
     begun = time.monotonic()
     live(home, scenario, interval=30)
-    assert time.monotonic() - begun < 15, "the answer takes 30 s"
+    assert time.monotonic() - begun < 25, "the answer takes 30 s"
 
 
 def test_more_is_said_only_where_the_server_offered_a_feature(make_home):

@@ -49,7 +49,7 @@ def test_uptime_is_the_supervisors_not_this_process():
     assert agent_uptime_s(1) >= mine
     before = agent_uptime_s(1)
     time.sleep(1.05)
-    assert 1 <= agent_uptime_s(1) - before <= 3
+    assert 1 <= agent_uptime_s(1) - before <= 60
 
 
 def test_uptime_of_a_process_that_is_gone():

@@ -50,7 +50,7 @@ class Rig:
         self._tasks.append(task)
         return task
 
-    async def until(self, probe: Callable[[], Any], within: float = 10.0) -> Any:
+    async def until(self, probe: Callable[[], Any], within: float = 20.0) -> Any:
         """The first true answer of `probe`. A task that fails fails the test."""
         end = asyncio.get_running_loop().time() + within
         while not (found := probe()):

@@ -115,7 +115,7 @@ class PlainServer:
         """The requests to one endpoint."""
         return [request for request in self.seen if request.endpoint == endpoint]
 
-    def wait_for(self, probe: Callable[[], T], within: float = 10.0) -> T:
+    def wait_for(self, probe: Callable[[], T], within: float = 20.0) -> T:
         """The first true answer of `probe`, looked at after every request; AssertionError after `within` seconds."""
         end = time.monotonic() + within
         with self.changed:

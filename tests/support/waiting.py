@@ -9,8 +9,11 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def eventually(probe: Callable[[], T], *, within: float = 10.0, what: str = "the condition") -> T:
-    """The first true answer of `probe`; AssertionError after `within` seconds. Looks often: 5 ms apart."""
+def eventually(probe: Callable[[], T], *, within: float = 20.0, what: str = "the condition") -> T:
+    """The first true answer of `probe`, looked at every 5 ms; AssertionError after `within` seconds.
+
+    The default is longer than a busy machine needs, and shorter than the 25 s of a long poll that nobody ended.
+    """
     end = time.monotonic() + within
     while True:
         found = probe()

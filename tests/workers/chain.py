@@ -115,13 +115,13 @@ class Chain:
         assert row is not None
         return row
 
-    def result(self, key: str, within: float = 15.0) -> dict[str, Any]:
+    def result(self, key: str, within: float = 30.0) -> dict[str, Any]:
         """The recorded result, once there is one."""
         row = self.until(key, lambda row: row.state not in OPEN, within=within)
         assert row.result is not None
         return row.result
 
-    def until(self, key: str, wanted: Callable[[JobRow], bool], within: float = 15.0) -> JobRow:
+    def until(self, key: str, wanted: Callable[[JobRow], bool], within: float = 30.0) -> JobRow:
         def probe() -> JobRow | None:
             row = self.row(key)
             return row if wanted(row) else None

@@ -1,4 +1,4 @@
-"""Running jobs that are cancelled: a real pool, real process trees; how long it takes is part of the promise."""
+"""Running jobs that are cancelled: a real pool, real process trees."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from tests.workers.chain import gone, pid_in
 pytestmark = pytest.mark.system
 
 STUBBORN = "trap '' TERM; echo $$ > {file}; for i in $(seq 200); do sleep 0.1; done"
-"""Ignores SIGTERM, writes down its pid, and ends by itself after 20 s whatever becomes of the test."""
+"""Ignores SIGTERM, writes down its pid, and ends by itself whatever becomes of the test."""
+BY_ITSELF_S = 20.0
 DAEMON = "(setsid bash -c '{stubborn}' >/dev/null 2>&1 &)"
 
 
@@ -44,18 +45,16 @@ def warm(chain):
 
 
 def test_a_script_that_obeys_ends_at_once_and_keeps_what_it_printed(make_chain):
-    chain = make_chain()
+    chain = make_chain(cancel_grace_seconds=60)
     warm(chain)
     pid = chain.home.folder / "pid"
-    key = chain.bash(f"echo so far; echo $$ > {pid}; sleep 20")
+    key = chain.bash(f"echo so far; echo $$ > {pid}; sleep 60")
     script = pid_in(pid)
-    asked = cancel(chain, key)
-    eventually(lambda: gone(script), what="the script gone")
-    took = time.monotonic() - asked
+    cancel(chain, key)
+    eventually(lambda: gone(script), what="the script gone, without the grace")
     result = ended(chain, key)
     assert result["output"]["stdout"] == "so far\n"
     assert "Ada" in result["error"]
-    assert took < 2, f"took {took:.3f} s; 2 s are promised for who obeys"
     assert chain.result(chain.bash("echo next"))["output"]["stdout"] == "next\n"
 
 
@@ -79,8 +78,8 @@ def test_what_ignores_the_signal_is_killed_after_its_grace(make_chain, script):
     else:
         asked = cancel(chain, key)
         ended(chain, key)
-        assert 0.9 < time.monotonic() - asked < 1 + 2, "the grace, and the 2 s that are promised"
-    eventually(lambda: gone(stubborn), within=3, what="the stubborn one gone")  # the 3 s that are promised
+        assert 0.9 < time.monotonic() - asked < BY_ITSELF_S, "killed, and not before its grace was over"
+    eventually(lambda: gone(stubborn), within=BY_ITSELF_S, what="the stubborn one gone")
 
 
 def test_a_second_request_changes_nothing(make_chain):
@@ -93,18 +92,18 @@ def test_a_second_request_changes_nothing(make_chain):
     for by in ("Bob", "Eve"):
         cancel(chain, key, by)
     assert "Ada" in ended(chain, key)["error"]
-    assert time.monotonic() - asked < 1 + 2, "the grace, and the 2 s that are promised"
+    assert time.monotonic() - asked < BY_ITSELF_S, "killed"
 
 
 class Silent(http.server.BaseHTTPRequestHandler):
-    """Takes requests and does not answer them for 10 s."""
+    """Takes requests and does not answer them for a minute."""
 
     arrived = threading.Event()
     released = threading.Event()
 
     def do_GET(self):
         self.arrived.set()
-        self.released.wait(10)
+        self.released.wait(60)
 
     def log_message(self, *_):
         """Silent."""
@@ -119,9 +118,8 @@ def test_an_action_without_a_process_is_cancelled_too(make_chain):
         warm(chain)
         key = chain.send("http.request", {"url": f"http://127.0.0.1:{server.server_address[1]}/"})
         assert Silent.arrived.wait(10), chain.row(key)
-        asked = cancel(chain, key)
+        cancel(chain, key)
         assert "may have taken effect" in ended(chain, key)["error"]
-        assert time.monotonic() - asked < 5, "not at the end of the server's 10 s"
     finally:
         Silent.released.set()
         server.shutdown()
@@ -135,9 +133,8 @@ def test_a_worker_that_hangs_is_killed_and_the_job_is_cancelled(make_chain):
     worker, pid = chain.home.folder / "worker", chain.home.folder / "pid"
     key = chain.bash(f"echo $$ > {pid}; echo $PPID > {worker}; kill -STOP $PPID; sleep 20")
     script, keeper = pid_in(pid), pid_in(worker)
-    asked = cancel(chain, key)
-    ended(chain, key, within=5)
-    assert time.monotonic() - asked < 3
+    cancel(chain, key)
+    ended(chain, key)
     assert gone(script)
     assert gone(keeper)
     assert chain.row(key).state is State.CANCELLED
@@ -155,11 +152,11 @@ def test_a_request_is_obeyed_by_the_next_pool_without_running_the_job_again(make
         journal.cancel(key, "Ada")
     chain.start()
     ended(chain, key)
-    eventually(lambda: gone(script), within=3, what="the script gone")
+    eventually(lambda: gone(script), what="the script gone")
     assert runs.read_text() == "x\n"
 
 
-def test_without_the_bell_it_takes_two_seconds_longer(make_chain):
+def test_without_the_bell_it_takes_longer_and_comes(make_chain):
     chain = make_chain()
     warm(chain)
     pid = chain.home.folder / "pid"
@@ -167,7 +164,7 @@ def test_without_the_bell_it_takes_two_seconds_longer(make_chain):
     pid_in(pid)
     with chain.home.journal() as journal:
         journal.cancel(key, "Ada")
-    ended(chain, key, within=4)
+    ended(chain, key)
 
 
 def test_races_with_the_end_come_out_as_exactly_one_of_the_two(make_chain):

@@ -50,7 +50,7 @@ def test_scripts_can_be_terminated_though_their_worker_cannot(chain):
 def test_idle_workers_end_with_their_pool(chain):
     (pid,) = workers(chain)
     chain.pool.kill()
-    eventually(lambda: gone(pid), within=3, what="the worker's end")
+    eventually(lambda: gone(pid), what="the worker's end")
 
 
 def test_a_job_popped_while_stopping_stays_queued(make_chain):

@@ -11,7 +11,7 @@ import pytest
 
 from easyalert.cgroups import Place, find_place
 from easyalert.hardening import become_subreaper
-from tests.support.growing import Tree
+from tests.support.growing import LIFE_S, Tree
 from tests.support.waiting import eventually
 from workers import confinement
 from workers.confinement import WORKERS_SHARE, Confinement, find_confinement, threads_of
@@ -183,6 +183,6 @@ def test_a_tree_that_makes_sessions_all_the_time_is_ended(inside, tmp_path):
     script = subprocess.Popen([sys.executable, str(file), *map(str, params["args"])], stdout=subprocess.DEVNULL)
     eventually(lambda: tree.look() or tree.begun, what="the tree")
     assert confinement.mine().end() >= 1
-    assert eventually(tree.look, within=3, what="its end")
+    assert eventually(tree.look, within=LIFE_S / 2, what="its end, not the one it comes to by itself")
     script.wait()
     tree.close()

@@ -43,14 +43,14 @@ def test_a_waiting_poll_is_answered_as_soon_as_there_is_a_job(live, threads):
     begun = time.monotonic()
     job = live.submit()
     assert ids(polled.result(SLOW)) == [job]
-    assert time.monotonic() - begun < 5, "not at the end of the 25 s"
+    assert time.monotonic() - begun < 20, "not at the end of the 25 s"
 
 
 def test_an_empty_poll_answers_after_its_wait(live):
     agent = live.agent()
     begun = time.monotonic()
     assert agent.poll(wait=0.2) == []
-    assert 0.2 <= time.monotonic() - begun < 5
+    assert 0.2 <= time.monotonic() - begun < 20
     assert agent.poll() == []
     assert agent.poll(wait="soon", slots="nan") == []
 
@@ -146,7 +146,7 @@ def test_a_torn_answer_is_offered_again_within_the_next_poll(live):
     begun = time.monotonic()
     (again,) = agent.poll(wait=25)
     assert (again["jobId"], again["attempt"]) == (job, 1)
-    assert time.monotonic() - begun < 10 * claims.REOFFER_AFTER_S
+    assert time.monotonic() - begun < 20, "not at the end of the 25 s"
 
 
 def test_a_newer_poll_of_the_same_agent_ends_the_older(live, threads):
@@ -233,4 +233,4 @@ def test_a_poll_that_was_there_before_the_end_of_a_pause_gets_jobs_at_once(live,
     begun = time.monotonic()
     agent.heartbeat()
     assert ids(polled.result(SLOW)) == [job]
-    assert time.monotonic() - begun < 5, "not at the end of the 25 s"
+    assert time.monotonic() - begun < 20, "not at the end of the 25 s"

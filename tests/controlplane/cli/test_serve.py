@@ -74,8 +74,8 @@ def test_serves_on_a_free_port_beside_the_command_line_and_stops_at_once(start, 
             httpx.get(f"{url}/healthz", trust_env=False)
         begun = time.monotonic()
         assert program.terminate() == exits.OK
-        assert time.monotonic() - begun < 5, "long polls are let go"
-        assert polled.result(5).json()["data"] == []
+        assert time.monotonic() - begun < 20, "long polls are let go, not waited for 25 s"
+        assert polled.result(20).json()["data"] == []
     assert "Traceback" not in program.log
     assert agent["apiKey"] not in program.log
 
