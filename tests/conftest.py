@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -18,6 +19,10 @@ from tests.support.redis_server import RedisServer
 # How long one example takes says how busy the machine is, not whether the promise holds; pytest's own limit stays.
 settings.register_profile("easyalert", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("easyalert")
+
+# A shell starts what runs in its background with SIGINT ignored, and so would be everything that tests start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)
