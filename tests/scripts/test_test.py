@@ -52,6 +52,15 @@ def test_what_runs_alone_follows_when_the_others_have_ended(runs):
     assert alone == ALONE
 
 
+def test_either_can_be_had_by_itself(runs, tree):
+    _, passes = runs(TEST_PROCESSES="3")
+    for name, only in zip(("shared", "alone"), passes, strict=True):
+        (tree / "ran").unlink()
+        assert runs(TEST_PROCESSES="3", TEST_PASSES=name) == (0, [only])
+    (tree / "ran").unlink()
+    assert runs(TEST_PASSES="alone") == (0, [ALONE])
+
+
 def test_a_failure_of_either_is_the_exit_code_and_keeps_neither_from_running(runs, tree):
     for number in range(2):
         (tree / "ran").unlink(missing_ok=True)
