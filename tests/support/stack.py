@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -17,6 +16,10 @@ from typing import Any
 import httpx
 from supervisor.xmlrpc import SupervisorTransport
 
+from controlplane.cli.store import open_database
+from controlplane.clock import SystemClock
+from controlplane.services.tokens import Scope, create_token
+from controlplane.settings import ControlPlaneSettings
 from tests.support.ports import free_port
 from tests.support.waiting import eventually
 
@@ -35,9 +38,8 @@ class ControlPlane:
         self.environment = _clean_environment() | environment
         self.process: subprocess.Popen[bytes] | None = None
         self.start()
-        token = self._command("token", "create", "--scope", "admin", "--name", "tests", "--json")
         self.api = httpx.Client(
-            base_url=f"{self.url}/api/v1", headers={"Authorization": f"Bearer {token['token']}"}, timeout=40
+            base_url=f"{self.url}/api/v1", headers={"Authorization": f"Bearer {self._token()}"}, timeout=40
         )
 
     def start(self) -> None:
@@ -54,13 +56,11 @@ class ControlPlane:
         except httpx.HTTPError:
             return False
 
-    def _command(self, *words: str) -> dict[str, Any]:
-        done = subprocess.run(
-            [str(BIN / "easyalert-controlplane"), *words, "--data-dir", str(self.folder / "cp")],
-            env=self.environment, capture_output=True, text=True, check=False, cwd=self.folder,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        return dict(json.loads(done.stdout))
+    def _token(self) -> str:
+        """An administrator's, as `easyalert-controlplane token create` makes it, without a process of its own."""
+        settings = ControlPlaneSettings(_env_file=None, data_dir=str(self.folder / "cp"))  # type: ignore[call-arg] - pydantic's
+        with open_database(settings) as database, database.write() as session:
+            return create_token(session, SystemClock().now(), name="tests", scope=Scope.ADMIN)[1]
 
     def create_agent(self, name: str, pool: str = "default") -> dict[str, Any]:
         answer = self.api.post("/agents", json={"name": name, "poolId": pool})
