@@ -39,7 +39,7 @@ def run(recorder, tmp_path):
 
 
 def test_a_job_is_marked_before_and_after_with_its_agent(recorder, run):
-    assert run(3, 0.05).wait(10) == 0
+    assert run(3, 0.05).wait(30) == 0
     start, end = recorder.marks()
     assert (start.kind, start.job, start.agent) == ("start", 3, "one")
     assert (end.kind, end.job, end.agent) == ("end", 3, "one")
@@ -60,8 +60,8 @@ def test_a_job_that_is_cut_has_no_end_and_lives_no_more(recorder, run):
 def test_those_alive_at_one_instant_are_counted_per_agent(recorder, run):
     processes = [run(1, 1), run(2, 1), run(3, 1, agent="two")]
     eventually(lambda: recorder.peaks == {"one": 2, "two": 1}, what="both agents' peaks")
-    assert [process.wait(10) for process in processes] == [0, 0, 0]
-    assert run(4, 0).wait(10) == 0
+    assert [process.wait(30) for process in processes] == [0, 0, 0]
+    assert run(4, 0).wait(30) == 0
     assert recorder.peaks == {"one": 2, "two": 1}
 
 

@@ -98,7 +98,7 @@ def page(embedded):
     finally:
         found.http.close()
         process.send_signal(signal.SIGTERM)
-        process.wait(10)
+        process.wait(30)
 
 
 @pytest.fixture

@@ -73,7 +73,7 @@ class TestProgram:
         folder.mkdir()
         (folder / "appendonly.aof.manifest").write_text("this is no manifest\n")
         for _ in range(QUICK_EXITS):
-            assert server.launch().wait(10) != 0
+            assert server.launch().wait(30) != 0
         try:
             server.start()
             assert (server.settings.redis_dir / "damaged" / "appendonlydir" / "appendonly.aof.manifest").exists()

@@ -145,7 +145,7 @@ def test_ctrl_c_ends_it_quietly(state, journal):
     )  # fmt: skip
     assert process.stdout.readline() == "one\n"
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=10)
+    out, err = process.communicate(timeout=30)
     assert (process.returncode, out, err) == (130, "", "")
     eventually(lambda: process.poll() is not None, what="its end")
     writer.close()

@@ -147,7 +147,7 @@ def test_at_sigterm_nothing_is_taken_and_running_jobs_are_reported(agent, plain_
     time.sleep(0.3)
     assert poller.running
     agent.finish("job_1")
-    assert poller.wait(5) == 0
+    assert poller.wait(20) == 0
     assert "job_1" in plain_server.results
     assert agent.state("job_2") is State.QUEUED  # waits for the next start
     assert agent.state("job_3") is None

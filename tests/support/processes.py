@@ -42,12 +42,12 @@ class Program:
         """What it has written so far."""
         return self.log_path.read_text(errors="replace")
 
-    def terminate(self, within: float = 15.0) -> int:
+    def terminate(self, within: float = 30.0) -> int:
         """SIGTERM, then its exit code; AssertionError when it does not end."""
         self._process.send_signal(signal.SIGTERM)
         return self.wait(within)
 
-    def wait(self, within: float = 15.0) -> int:
+    def wait(self, within: float = 30.0) -> int:
         """Its exit code; AssertionError when it does not end."""
         try:
             return self._process.wait(within)

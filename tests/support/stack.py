@@ -93,7 +93,7 @@ class ControlPlane:
         assert self.process is not None
         if self.process.poll() is None:
             self.process.send_signal(number)
-        return self.process.wait(15)
+        return self.process.wait(60)
 
 
 class Agent:

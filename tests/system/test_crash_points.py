@@ -88,7 +88,7 @@ class Site:
     def plane_died(self) -> None:
         """And is started again."""
         self.died()
-        assert self.plane.process.wait(5) == -signal.SIGKILL
+        assert self.plane.process.wait(30) == -signal.SIGKILL
         self.plane.start()
 
     def journal(self, agent: Agent | None = None) -> Journal:

@@ -262,7 +262,7 @@ def test_the_death_of_supervisord_ends_them(site):
         moment = time.monotonic()
         site.agent.stop(signal.SIGKILL)
         site.judge(lambda _: moment, "supervisord killed")
-        eventually(lambda: not _port_taken(site.agent.admin_port), within=10, what="the programs' end")
+        eventually(lambda: not _port_taken(site.agent.admin_port), what="the programs' end")
         site.agent.start()
         for job_id in site.ids:
             assert site.plane.wait(job_id)["status"] == "in_doubt"
@@ -279,7 +279,7 @@ def test_the_next_start_ends_what_a_dead_machine_has_left(site):
             process.kill()
         site.agent.process.wait()
         assert not all_gone(site.trees), "somebody else has ended them: nothing is shown"
-        eventually(lambda: not _port_taken(site.agent.admin_port), within=10, what="the programs' end")
+        eventually(lambda: not _port_taken(site.agent.admin_port), what="the programs' end")
         moment = time.monotonic()
         site.agent.start()
         site.judge(lambda _: moment, "all killed, then started", starting_s=STARTING_S)

@@ -26,7 +26,7 @@ NEW = "ea_agent_after_the_rotation"
 SECRET = "not-to-be-seen-4417"
 
 
-def recorded(chain, kind, job, within=15.0):
+def recorded(chain, kind, job, within=30.0):
     """The entry, once it is in the record."""
     folder = chain.home.settings.audit_dir
 
@@ -117,7 +117,7 @@ def test_after_a_rekey_nothing_starts_until_workers_open_the_vault_again(make_ch
     Rotation(settings, Vault(settings.vault_path, VaultKey(API_KEY))).rekey(NEW, by="Ada")
     waiting = chain.send("connection.test", {}, connection_id="db-1")
     with chain.home.redis.client() as client:
-        eventually(lambda: not queued_keys(agent_queue(client)), within=10, what="a worker that takes the key")
+        eventually(lambda: not queued_keys(agent_queue(client)), what="a worker that takes the key")
     with chain.home.journal() as journal:
         assert "the vault has a new key" in local_pause(journal, 0).sentence
         assert journal.get(waiting).state is State.QUEUED

@@ -101,12 +101,12 @@ def test_a_time_out_ends_the_whole_tree_and_keeps_what_was_printed(make_chain):
     key = chain.bash(
         f"trap '' TERM; {DAEMON.format(file=daemon)}; echo so far; while :; do sleep 0.1; done", timeout_s=1
     )
-    result = chain.result(key, within=6)
+    result = chain.result(key)
     assert result["status"] == "error"
     assert result["exitCode"] == -1
     assert "timed out after 1 seconds" in result["error"]
     assert result["output"]["stdout"] == "so far\n"
-    assert 1000 <= result["durationMs"] < 4000
+    assert result["durationMs"] >= 1000
     assert chain.row(key).outcome == "timed_out"
     assert gone(pid_in(daemon))
 
@@ -203,7 +203,7 @@ def test_an_executor_that_ends_or_blocks_its_process_hurts_its_own_job_only(make
     blocked = chain.send("odd.block", {}, timeout_s=1)
     died = chain.send("odd.die", {})
     assert chain.result(died)["error"].startswith("in_doubt:")
-    assert chain.result(blocked, within=6)["error"].startswith("timed out after 1 seconds")
+    assert chain.result(blocked)["error"].startswith("timed out after 1 seconds")
     assert chain.result(chain.bash("echo on"))["output"]["stdout"] == "on\n"
     with chain.home.journal() as journal:
         assert journal.note("capabilities") == sorted({*Registry(foreign={}).kinds(), "odd"})

@@ -194,7 +194,7 @@ def test_stopping_lets_every_poll_and_every_waiting_reader_go(live, threads):
     live.stop_waiting()
     assert [p.result(SLOW) for p in polls] == [[], []]
     assert reader.result(SLOW)["status"] == "dispatched"
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 20
 
 
 def test_many_agents_many_jobs_each_exactly_once(live, threads):

@@ -68,4 +68,4 @@ def test_what_ignores_sigterm_is_killed_after_its_time():
         process.stdout.readline()
         identity = ProcessIdentity(boot_id(), process.pid, start_ticks(process.pid))
         assert stop(identity, 0.1) is False
-        assert process.wait(5) == -signal.SIGKILL
+        assert process.wait(20) == -signal.SIGKILL
