@@ -32,7 +32,7 @@ def test_a_run_that_is_stopped_ends_what_it_has_started_and_says_its_seed_first(
     said = tmp_path / "said"
     with said.open("w") as file:
         run = subprocess.Popen([sys.executable, "-m", "chaos", "--seed", "5"], cwd=ROOT, stderr=file)
-    eventually(lambda: "submitted" in said.read_text(), within=60, what="the first word of progress")
+    eventually(lambda: "submitted" in said.read_text(), within=120, what="the first word of progress")
     children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
     assert children
     run.send_signal(signal.SIGTERM)

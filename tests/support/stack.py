@@ -78,10 +78,10 @@ class ControlPlane:
         return dict(self.api.get(f"/jobs/{job_id}").json()["data"])
 
     def wait(self, job_id: str, timeout: float = 30.0) -> dict[str, Any]:
-        """The job, once it is final."""
+        """The job, once it is final. It is the server that waits: asking all the time would cost it as much as its work."""
 
         def final() -> dict[str, Any] | None:
-            job = self.job(job_id)
+            job = dict(self.api.get(f"/jobs/{job_id}", params={"wait": 2}).json()["data"])
             return job if job["status"] in FINAL else None
 
         return dict(eventually(final, within=timeout, what=f"job {job_id} final, is {self.job(job_id)}"))

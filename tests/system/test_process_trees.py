@@ -29,7 +29,7 @@ from tests.support.growing import KINDS, LIFE_S, Tree, all_begun, all_gone
 from tests.support.stack import Agent, ControlPlane
 from tests.support.waiting import eventually
 
-pytestmark = [pytest.mark.system, pytest.mark.alone, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ class Site:
             tree = Tree(self.folder, kind)
             self.trees.append(tree)
             self.ids.append(self.plane.submit("script.python", {**tree.parameters, "timeout": timeout_s}))
-            eventually(lambda tree=tree: tree.look() or tree.begun, within=30, what=f"{kind}, tree {number}")
+            eventually(lambda tree=tree: tree.look() or tree.begun, within=60, what=f"{kind}, tree {number}")
         assert all_begun(self.trees)
 
     @contextlib.contextmanager
@@ -210,7 +210,7 @@ def site(request):
     folder = Path(tempfile.mkdtemp(prefix="ea-trees-", dir="/tmp"))
     site = Site(folder, request.param)
     try:
-        eventually(site.online, within=30, what="the agent online")
+        eventually(site.online, within=60, what="the agent online")
         yield site
     finally:
         site.close()
