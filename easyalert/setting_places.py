@@ -34,6 +34,11 @@ class Places:
         return self.state_dir / "delivery_key.json"
 
     @property
+    def host_keys_path(self) -> Path:
+        """SSH host keys that are pinned (`easyalert.host_keys`)."""
+        return self.state_dir / "known_hosts"
+
+    @property
     def audit_dir(self) -> Path:
         """The record of what ran here for whom (`easyalert.audit`)."""
         return self.state_dir / "audit"

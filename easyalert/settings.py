@@ -162,6 +162,13 @@ class AgentSettings(Places, BaseSettings):
         " not sealed to this agent's key (sealed.md).",
     )
 
+    ssh_host_keys: Literal["strict", "tofu"] = Field(
+        default="strict",
+        description="What happens with an SSH host whose key nobody knows: `strict` refuses it until"
+        " `easyalert-agent vault scan-host` has pinned its key, `tofu` pins the key it shows on first use. A key that"
+        " is pinned and changes is refused either way.",
+    )
+
     def __init__(self, **values: Any) -> None:
         # in code settings go by field name, in the environment by the same name in upper case
         fields = type(self).model_fields

@@ -133,7 +133,8 @@ class TestPreload:
         assert {f"{name}.__main__" for name in programs.NAMES} <= modules
 
     @pytest.mark.parametrize(
-        "module", ["fastapi", "starlette", "uvicorn", "sqlalchemy", "alembic", "controlplane", "rich", "pygments"]
+        "module",
+        ["fastapi", "starlette", "uvicorn", "sqlalchemy", "alembic", "controlplane", "rich", "pygments", "asyncssh"],
     )
     def test_what_no_program_needs_at_its_start_is_not_loaded(self, modules, module):
         assert module not in modules
