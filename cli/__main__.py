@@ -166,6 +166,18 @@ def _vault_parser(vault: argparse.ArgumentParser) -> None:
     )
     one.add_argument("id", metavar="ID", help="the connection's id")
     one = command(
+        "scan-host",
+        "fetch an SSH server's host keys, show their fingerprints, and pin them",
+        "Compare the fingerprints with what the host itself says. Keys that are pinned and change are refused.",
+    )
+    one.add_argument("target", metavar="CONNECTION|HOST[:PORT]", help="a connection of the vault, or a host")
+    one.add_argument("--yes", action="store_true", help="do not ask")
+    one.add_argument("--replace", action="store_true", help="replace other keys that are pinned for the host")
+    one.add_argument("--forget", action="store_true", help="forget the host's keys instead")
+    one.add_argument(
+        "--keys", metavar="FILE", help="take the keys from there, as ssh-keyscan writes them; - for standard input"
+    )
+    one = command(
         "rekey",
         "encrypt the vault anew under the agent's next API key",
         "The key comes from --key-file, AGENT_API_KEY_NEW or a prompt. No job starts until the agent is restarted.",

@@ -42,6 +42,7 @@ def main(options: argparse.Namespace) -> int:
         "rekey": _rekey,
         "export": export,
         "import": import_,
+        "scan-host": _scan_host,
     }
     return commands[options.vault_command](settings, options)
 
@@ -84,6 +85,12 @@ def _unbind(settings: AgentSettings, options: argparse.Namespace) -> int:
     line = f"'{plain(options.id)}' is no longer bound to {plain(bound.address)}; the address of its next use counts"
     _say(options, line, unbound=options.id, address=bound.address)
     return EXIT_OK
+
+
+def _scan_host(settings: AgentSettings, options: argparse.Namespace) -> int:
+    from cli.vault_scan_host import scan_host  # noqa: PLC0415 - its library takes longer than all other commands
+
+    return scan_host(settings, options)
 
 
 def _rekey(settings: AgentSettings, options: argparse.Namespace) -> int:
