@@ -1,6 +1,7 @@
 """The kit executors are built from: base class, actions, parameters, the Context, results, bounded output, harness.
 
-May import `easyalert.errors`, `easyalert.kubeconfig`, `easyalert.protocol`, `easyalert.redact`, `easyalert.netguard`.
+May import `easyalert.errors`, `.host_keys`, `.host_key_scan`, `.kubeconfig`, `.netguard`, `.protocol`, `.redact`,
+`.ssh_library`.
 Never comes in: the vault, Redis, RQ, settings — what an executor may have reaches it through the Context.
 """
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from easyalert.errors import AgentFault, CredentialError
+from easyalert.host_keys import HostKeys, NoHostKeys
 from easyalert.netguard.judge import NetworkPolicy
 from easyalert.redact import Redactor
 from workers.isolation import Isolation
@@ -98,6 +99,8 @@ class Context:
     bind: Callable[[str, dict[str, Any], str], None] = lambda _connection, _entry, _address: None
     """Remembers which address a vault entry is used for; set by the worker. See `bind_credential`."""
     relay: Relay = field(default_factory=NoRelay)
+    host_keys: HostKeys = field(default_factory=NoHostKeys)
+    """The SSH host keys the agent has pinned, and its owner's rule for hosts nobody knows; set by the worker."""
     live: Live = field(default_factory=Silent)
     cancelled: Callable[[], bool] = lambda: False
     wake_fd: int | None = None

@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from easyalert.host_keys import HostKeys, NoHostKeys
 from easyalert.netguard.judge import NetworkPolicy
 from workers.isolation import Isolation
 from workers.limits import Limits
-from workers.sdk.context import Context, NoRelay, Relay
+from workers.sdk.context import Context, Live, NoRelay, Relay, Silent
 from workers.sdk.executor import Executor
 from workers.sdk.result import ExecutorResult, envelope
 from workers.sdk.running import run_action, settled
@@ -62,6 +63,9 @@ class Harness:
         limits: Limits | None = None,
         isolation: Isolation | None = None,
         relay: Relay | None = None,
+        host_keys: HostKeys | None = None,
+        live: Live | None = None,
+        cancel_grace_s: float = 10.0,
     ) -> None:
         self.executor = executor
         self._tmp_dir = tmp_dir
@@ -72,7 +76,12 @@ class Harness:
         self._clock = clock
         self._limits = limits or Limits()
         self._isolation = isolation or Isolation()
-        self._relay: Relay = relay or NoRelay()
+        self._more: dict[str, Any] = {
+            "relay": relay or NoRelay(),
+            "host_keys": host_keys or NoHostKeys(),
+            "live": live or Silent(),
+            "cancel_grace_s": cancel_grace_s,
+        }
 
     def context(
         self, action: str, params: dict[str, Any], *, timeout_s: int = 30, connection_id: str | None = CONNECTION_ID
@@ -94,7 +103,7 @@ class Harness:
             clock=self._clock,
             limits=self._limits,
             isolation=self._isolation,
-            relay=self._relay,
+            **self._more,
         )
 
     def run(

@@ -15,6 +15,9 @@ _MARGIN: Final = 0.2
 MARGIN_MAX_S: Final = 2.0
 """What is kept of a job's own time for ending its work and saying so."""
 
+CANCEL_SHARE_S: Final = 0.6
+"""Of `running.CANCEL_PATIENCE_S`: for ending remote work of a cancelled job, so that its result is still waited for."""
+
 T = TypeVar("T")
 
 
