@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from easyalert import crashpoints, wakeup
 from easyalert.errors import AgentFault, JournalDamaged, JournalError, JournalFull, PolicyRefused
+from easyalert.host_keys import AgentHostKeys, HostKey
 from easyalert.journal import JobRow, Journal, State
 from easyalert.journal.file import ToRecord
 from easyalert.logs import hidden_in_logs
@@ -169,6 +170,7 @@ class JobRunner:
             read_credential=read_credential,
             bind=self._bind,
             relay=ControlPlaneRelay(settings),
+            host_keys=AgentHostKeys(settings.host_keys_path, settings.ssh_host_keys, self._pinned),
             deadline=began + row.timeout_s,
             cancelled=lambda: self._cancelled_by(row.key) is not None,
             wake_fd=self._wake_fd,
@@ -186,6 +188,12 @@ class JobRunner:
                 f"{since:%Y-%m-%d} and is not sent to {address}; if it belongs there now, run on the agent: "
                 f"easyalert-agent vault unbind {shlex.quote(connection_id)}"
             )
+
+    def _pinned(self, host: str, keys: list[HostKey]) -> None:
+        log.warning("the host keys of %s were pinned on first use: %s", host, ", ".join(k.fingerprint for k in keys))
+        self._journal.audit_now(
+            "hostKey.pinned", {"host": host, "keys": [key.fingerprint for key in keys], "by": "first use"}
+        )
 
     def _live(self, row: JobRow) -> LiveOutput:
         settings = self._tools.settings

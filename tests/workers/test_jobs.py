@@ -7,9 +7,11 @@ from dataclasses import replace
 import pytest
 
 from easyalert.errors import AgentFault, JournalError
+from easyalert.host_keys import HostKey
 from easyalert.journal import State
 from easyalert.runtime import this_process
 from tests.support.agent_home import API_KEY
+from tests.support.ssh_server import own_ssh_server
 from tests.workers.chain import Chain
 from tests.workers.oddities import foreign
 from vault import Vault, VaultKey
@@ -76,6 +78,31 @@ def test_a_credential_without_address_goes_where_it_has_gone_before(chain, runne
     assert "easyalert-agent vault unbind conn-1" in refused["error"]
     vault.put("conn-1", {"password": "hunter3hunter3"})  # whoever can deliver the secret knows it
     assert send("two.example")["status"] == "success"
+
+
+def test_a_first_use_pins_the_host_keys_and_is_recorded(chain):
+    """Defect D8, with SSH_HOST_KEYS=tofu: the vault's entry has host and password, and no key is known."""
+
+    async def handle(process):
+        process.exit(0)
+
+    with own_ssh_server(handle) as entry, chain.home.journal() as journal:
+        del entry["strictHostKeyChecking"]
+        Vault(chain.home.settings.vault_path, VaultKey(API_KEY)).put("web-1", entry)
+        results = {}
+        for rule in ("strict", "tofu"):
+            settings = chain.home.settings.model_copy(update={"ssh_host_keys": rule})
+            runner = JobRunner(pack(settings), journal, this_process())
+            _, row = run(chain, runner, "ssh.executeCommand", {"command": "true"}, connection_id="web-1")
+            runner.close()
+            results[rule] = row.result
+        assert "nobody knows the host key" in results["strict"]["error"]
+        assert results["tofu"]["status"] == "success", results["tofu"]
+        (line,) = settings.host_keys_path.read_text().splitlines()
+        name, pinned = line.split(maxsplit=1)
+        assert name == f"[127.0.0.1]:{entry['port']}"
+        recorded = [entry for entry in journal.audit_waiting(1000) if entry.kind == "hostKey.pinned"]
+        assert [entry.fields["keys"] for entry in recorded] == [[HostKey.read(pinned).fingerprint]]
 
 
 def test_a_late_job_is_not_started(chain, runner, announced):
