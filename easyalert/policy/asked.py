@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from easyalert.errors import CredentialError
+from easyalert.host_keys import split_host
 from easyalert.kubeconfig import read_kubeconfig
 from easyalert.netguard.naming import join_url
 from easyalert.policy.places import Place, Unreadable, host_place, url_place
@@ -120,8 +121,20 @@ def _places(kind: str, name: str, params: Mapping[str, Any], entry: Mapping[str,
     if kind not in _ADDRESS_NAMES:
         raise Unreadable(f"actions of the kind '{kind}' do not say where they go")
     texts = [text for source in sources for text in _texts(source, _ADDRESS_NAMES[kind])]
+    if kind == "ssh":
+        texts += _jump_hosts(entry)
     for text in texts or _DEFAULT_HOSTS.get(kind, ()):
         yield url_place(text) if "://" in text else host_place(text)
+
+
+def _jump_hosts(entry: Mapping[str, Any]) -> Iterator[str]:
+    """The host before the server; the executor takes it from the entry only, as `host:port` or as an object."""
+    jump = entry.get("jumpHost")
+    if isinstance(jump, dict):
+        yield from _texts(jump, ("host",))
+        return
+    for text in _texts(entry, ("jumpHost",)):
+        yield split_host(text)[0]
 
 
 def _clusters(sources: list[Mapping[str, Any]], entry: Mapping[str, Any]) -> Iterator[Place]:

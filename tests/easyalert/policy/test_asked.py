@@ -94,6 +94,9 @@ def test_the_address_of_a_connection_test_needs_no_scheme():
         ("slack.sendMessage", {"apiUrl": "https://evil.test"}, None, {"https://slack.com:443"}),
         ("slack.sendMessage", {}, {"apiUrl": "https://slack-gov.com/api/"}, {"https://slack-gov.com:443"}),
         ("ssh.executeCommand", {}, None, set()),
+        ("ssh.executeCommand", {}, {"host": "db.test", "jumpHost": "b.test:2222"}, {"db.test", "b.test"}),
+        ("ssh.executeCommand", {}, {"host": "db.test", "jumpHost": {"host": "b.test"}}, {"db.test", "b.test"}),
+        ("ssh.executeCommand", {"jumpHost": "evil.test"}, {"host": "db.test"}, {"db.test"}),
     ],
 )
 def test_where_other_kinds_go(action, params, entry, places):
