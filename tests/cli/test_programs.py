@@ -139,6 +139,22 @@ class TestPreload:
     def test_what_no_program_needs_at_its_start_is_not_loaded(self, modules, module):
         assert module not in modules
 
+    def test_what_supervisord_leaves_behind_afterwards_is_collected(self):
+        """Each question to its socket leaves objects that refer to one another."""
+        assert (
+            in_python(
+                "import weakref\nfrom cli import programs\nprograms.preload()\n"
+                "class Connection: pass\n"
+                "def ask():\n"
+                "    connection = Connection()\n"
+                "    connection.itself = connection\n"
+                "    return weakref.ref(connection)\n"
+                "asked = [ask() for _ in range(10_000)]\n"
+                "print(sum(connection() is not None for connection in asked) < 5_000)"
+            )
+            == "True\n"
+        )
+
     def test_it_runs_without_settings_and_starts_no_thread(self):
         assert (
             in_python("import threading\nfrom cli import programs\nprograms.preload()\nprint(threading.active_count())")
