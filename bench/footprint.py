@@ -94,10 +94,9 @@ class _Look:
         assert record is not None
         assert record.agent is not None
         self._root = record.agent.pid
-        self._socket = home.agent_dir / "run" / "supervisor.sock"
 
     def now(self) -> list[Process]:
-        return family(self._root, self._socket)
+        return family(self._root)
 
     def settled(self) -> list[Process]:
         end = time.monotonic() + _WITHIN_S
@@ -112,9 +111,9 @@ class _Look:
             time.sleep(0.2)
 
     def cpu(self, seconds: float) -> float:
-        before = cpu_seconds(self._root, self._socket)
+        before = cpu_seconds(self._root)
         time.sleep(seconds)
-        return cpu_seconds(self._root, self._socket) - before
+        return cpu_seconds(self._root) - before
 
 
 def _while_busy(start: Start, look: _Look) -> list[Process]:

@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cli.supervisor_rpc import process_table
-
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -27,32 +25,43 @@ class Process:
     rss: int
 
 
-def family(root: int, supervisor_socket: Path) -> list[Process]:
+def family(root: int) -> list[Process]:
     """The agent below supervisord's pid `root`, without what its jobs have started.
 
+    None of it is asked anything: a supervisord that answers who its programs are is larger for it.
     Raises OSError where this account may not look: the agent's processes are closed to all but root.
     """
-    return [found for pid, name in _named(root, supervisor_socket) if (found := _process(pid, name)) is not None]
+    return [found for pid, name in _named(root) if (found := _process(pid, name)) is not None]
 
 
-def cpu_seconds(root: int, supervisor_socket: Path) -> float:
+def cpu_seconds(root: int) -> float:
     """CPU time the living processes of the family have used, user and system."""
     total = 0
-    for pid, _ in _named(root, supervisor_socket):
+    for pid, _ in _named(root):
         fields = _stat(pid)
         total += int(fields[11]) + int(fields[12]) if fields else 0
     return total / _TICKS_PER_S
 
 
-def _named(root: int, supervisor_socket: Path) -> Iterator[tuple[int, str]]:
+def _named(root: int) -> Iterator[tuple[int, str]]:
     children = _children_of_all()
-    programs = {row["pid"]: str(row["name"]) for row in process_table(supervisor_socket) or []}
     yield root, "supervisord"
     for program in children.get(root, []):
-        name = programs.get(program, "other")
+        name = _program(program)
         yield program, name
         # what is below these was started by jobs
         yield from ((pid, f"{name}/{number}") for number, pid in enumerate(children.get(program, []), 1))
+
+
+def _program(pid: int) -> str:
+    """By its command line: the programs of `supervisord.conf` are `python -I -m NAME`, Redis becomes its server."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return "other"
+    if Path(words[0].split(" ")[0]).name in {"redis-server", "valkey-server"}:  # they write more behind their name
+        return "redis"
+    return words[3] if words[1:3] == ["-I", "-m"] else "other"
 
 
 def _children_of_all() -> dict[int, list[int]]:

@@ -32,7 +32,7 @@ def stack():
 
 def processes(stack: Stack) -> list[Process]:
     assert stack.agent.process is not None
-    return family(stack.agent.process.pid, stack.agent.state_dir / "run" / "supervisor.sock")
+    return family(stack.agent.process.pid)
 
 
 def pss_mib(found: list[Process]) -> float:

@@ -32,7 +32,7 @@ FORMS = {
 def family_mb(stack: Stack) -> float:
     """Of every program of the agent, Redis included, jobs' processes left out. Millions of bytes."""
     assert stack.agent.process is not None
-    found = family(stack.agent.process.pid, stack.agent.state_dir / "run" / "supervisor.sock")
+    found = family(stack.agent.process.pid)
     return sum(process.pss for process in found) * 1024 / 1e6
 
 
