@@ -22,6 +22,8 @@ REPLACEMENT: Final = "[REDACTED]"
 
 _REPLACEMENT_BYTES: Final = REPLACEMENT.encode()
 _CACHED_SECRET_CHARS: Final = 16_384
+_PIECE_SIZE: Final = 65_536
+"""What is looked through at once: of a whole megabyte, what is noted about each of its lines takes eight."""
 _NUMBER: Final = re.compile(r"[0-9.eE+-]+")
 _SECRET_NAME: Final = re.compile(r"(?i)pass|secret|token|key|pin|code|credential")
 # Configuration and words of protocols, which merged vault entries hold beside the secrets (contract 3.0). The control
@@ -76,9 +78,14 @@ class Redactor:
         if not self._secrets:
             return value
         found = self.count
-        clean = self.data(value.encode("utf-8", "surrogatepass"))
+        pieces = list(
+            self._cleaned(
+                value[at : at + _PIECE_SIZE].encode("utf-8", "surrogatepass") for at in range(0, len(value), _PIECE_SIZE)
+            )
+        )
         if self.count == found:
             return value
+        clean = b"".join(pieces)
         try:
             return clean.decode("utf-8", "surrogatepass")
         except UnicodeDecodeError:  # a secret in another character set was cut out of the middle of a character
@@ -88,8 +95,7 @@ class Redactor:
         """`value` without the secrets, looked for as UTF-8, UTF-16 and Latin-1."""
         if not self._secrets:
             return value
-        stream = self.stream()
-        return stream.feed(value) + stream.finish()
+        return b"".join(self._cleaned(value[at : at + _PIECE_SIZE] for at in range(0, len(value), _PIECE_SIZE)))
 
     def tree(self, value: Any) -> Any:
         """A copy of a JSON tree, however deep, with every string, number and key cleaned; two keys never become one."""
@@ -117,6 +123,12 @@ class Redactor:
             small = sum(map(len, self._secrets)) <= _CACHED_SECRET_CHARS
             self._forms = _cached_forms(self._secrets) if small else _forms(self._secrets)
         return StreamRedactor(self, self._forms)
+
+    def _cleaned(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        stream = self.stream()
+        for piece in pieces:
+            yield stream.feed(piece)
+        yield stream.finish()
 
     def _number(self, item: Any) -> Any:
         """What is no text, as it is; a number that is a secret in digits, or holds one, as text without it."""

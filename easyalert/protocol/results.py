@@ -32,7 +32,15 @@ def json_safe(value: Any, _depth: int = 0) -> Any:
         return value if math.isfinite(value) else None
     if isinstance(value, dict | list | tuple | set | frozenset):
         return _safe_container(value, _depth)
-    return _text(value).encode("utf-8", "replace").decode()
+    return _encodable(_text(value))
+
+
+def _encodable(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace").decode()
+    return text  # the same one: a second megabyte of output would stay until the result is written
 
 
 def _text(value: Any) -> str:

@@ -6,6 +6,7 @@ import json
 import random
 import string
 import time
+import tracemalloc
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -39,6 +40,20 @@ def test_text_without_secrets_is_the_same_object():
     text = "nothing here"
     assert Redactor([KEY]).text(text) is text
     assert Redactor().text(text) is text
+
+
+def test_a_megabyte_of_lines_costs_little_more_memory_than_itself():
+    redactor = Redactor([KEY])
+    redactor.text("the forms are made on first use")
+    text = "0123456789abcdef\n" * 60_000
+    for look in (redactor.text, lambda text: redactor.data(text.encode())):
+        tracemalloc.start()
+        try:
+            look(text)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert peak < 4e6
 
 
 def test_without_secrets_nothing_is_done():

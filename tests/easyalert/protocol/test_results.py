@@ -110,3 +110,8 @@ def test_a_job_without_an_outcome_has_the_form_of_the_contract():
         "durationMs": 0,
     }
     assert ResultEnvelope.model_validate(result).wire() == result
+
+
+def test_text_that_can_be_encoded_is_not_copied():
+    for text in ("x" * 1000, "gr\u00fcn" * 1000):
+        assert json_safe({"stdout": text})["stdout"] is text
