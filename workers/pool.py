@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 WARM_MIN: Final = 1
 """Idle workers kept ready for the next job. Each holds up to 17 MB, and another is forked in some 20 ms."""
-IDLE_RETIRE_S: Final = 60.0
+IDLE_RETIRE_S: Final = 10.0
 """A worker more than these is retired after the pool has had it idle for this long."""
 _NEXT_HALF: Final = 0.1
 """Of that time: how long those that are left are watched before the next half of them goes."""
@@ -201,7 +201,7 @@ class Pool:
             self._workers[worker.pid] = worker
 
     def _retire(self) -> None:
-        """Half of those too many at a time: 50 that a burst has left are one within a minute and a half."""
+        """Half of those too many at a time: 50 that a burst has left are one within 15 s."""
         idle = [worker for worker in self._workers.values() if worker.idle]
         now = time.monotonic()
         surplus = len(idle) - self._warm
