@@ -183,6 +183,22 @@ class ControlPlaneClient:
         only: int | None = None,
         trace: Trace | None = None,
     ) -> bytes:
+        try:
+            return await self._exchange(method, path, body, query, patience)
+        finally:
+            if body is not None and (isinstance(body, _Array) or len(body) > _PIECE_BYTES):
+                # a request is part of a cycle of references: until a collection its body stays, and those of many;
+                # here, because the frame below, as long as it is there, holds the request
+                gc.collect()
+
+    async def _exchange(
+        self,
+        method: str,
+        path: str,
+        body: bytes | _Array | None,
+        query: dict[str, str | int] | None,
+        patience: float,
+    ) -> bytes:
         timeout = httpx.Timeout(patience, connect=_CONNECT_S)
         headers = {} if self.instance is None else {paths.INSTANCE_HEADER: self.instance}
         if isinstance(body, _Array):
@@ -217,10 +233,6 @@ class ControlPlaneClient:
             ) from None
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as error:
             raise map_error(error) from None
-        finally:
-            if body is not None and (isinstance(body, _Array) or len(body) > _PIECE_BYTES):
-                # a request is part of a cycle of references: until a collection its body stays, and those of many
-                gc.collect()
 
 
 class _Array:
