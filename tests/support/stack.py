@@ -39,8 +39,10 @@ class ControlPlane:
         self.process: subprocess.Popen[bytes] | None = None
         self.start()
         self.api = httpx.Client(
-            base_url=f"{self.url}/api/v1", headers={"Authorization": f"Bearer {self._token()}"}, timeout=40
-        )
+            base_url=f"{self.url}/api/v1", headers={"Authorization": f"Bearer {self._token()}"}, timeout=40,
+            # no connection is kept: a server that ends, or whose clock is moved, may close it while a request is on its way
+            limits=httpx.Limits(max_keepalive_connections=0),
+        )  # fmt: skip
 
     def start(self) -> None:
         with self.log.open("ab") as log:
