@@ -313,7 +313,7 @@ class _Run:
             )
             length = self.agent.log.stat().st_size
             eventually(
-                lambda length=length: self.agent.log.stat().st_size > length + 400, within=30, what="it in the log"
+                lambda length=length: self.agent.log.stat().st_size > length + 400, within=60, what="it in the log"
             )
             with self._admin() as admin:
                 self.flight.search(iter([("status while refused", admin.get("/status").content)]), agents=True)
@@ -365,8 +365,8 @@ class _Run:
                 os.kill(pid, signal.SIGSEGV)
                 self.flight.cored.append(name)
         for pid in victims.values():
-            eventually(lambda pid=pid: not psutil.pid_exists(pid), within=30, what=f"{pid} gone")
-        eventually(lambda: len(self.agent.programs()) == 4, within=30, what="programs started again")
+            eventually(lambda pid=pid: not psutil.pid_exists(pid), within=60, what=f"{pid} gone")
+        eventually(lambda: len(self.agent.programs()) == 4, within=60, what="programs started again")
 
     def _rotate(self) -> None:
         """A new key, the former one beside it; and the Redis that the agent makes for itself."""

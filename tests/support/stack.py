@@ -50,7 +50,7 @@ class ControlPlane:
                 [str(BIN / "easyalert-controlplane"), "serve", "--port", str(self.port), "--data-dir", str(self.folder / "cp")],
                 env=self.environment, stdout=log, stderr=log, cwd=self.folder,
             )  # fmt: skip
-        eventually(self.ready, within=30, what=f"control plane answers; its log: {self.log.read_text()[-2000:]}")
+        eventually(self.ready, within=120, what=f"control plane answers; its log: {self.log.read_text()[-2000:]}")
 
     def ready(self) -> bool:
         try:
@@ -79,7 +79,7 @@ class ControlPlane:
     def job(self, job_id: str) -> dict[str, Any]:
         return dict(self.api.get(f"/jobs/{job_id}").json()["data"])
 
-    def wait(self, job_id: str, timeout: float = 30.0) -> dict[str, Any]:
+    def wait(self, job_id: str, timeout: float = 60.0) -> dict[str, Any]:
         """The job, once it is final. It is the server that waits: asking all the time would cost it as much as its work."""
 
         def final() -> dict[str, Any] | None:
@@ -145,7 +145,7 @@ class Agent:
             except (OSError, xmlrpc.client.Error):
                 return None
 
-        pid = int(eventually(find, within=20, what=f"{program} running"))
+        pid = int(eventually(find, within=60, what=f"{program} running"))
         os.kill(pid, signal.SIGKILL)
         return pid
 

@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 def stack():
     # without isolation, because a script in namespaces of its own does not know its pid out here
     with running_stack(MAX_CONCURRENT_JOBS="1", CANCEL_GRACE_SECONDS="2", SCRIPT_ISOLATION="none") as running:
-        eventually(lambda: running.control_plane.agent(running.agent_id)["status"] == "online", within=30)
+        eventually(lambda: running.control_plane.agent(running.agent_id)["status"] == "online", within=60)
         yield running
 
 
@@ -112,7 +112,7 @@ def test_a_drained_agent_finishes_and_says_so(stack, tmp_path):
     def status() -> str:
         return command(stack, "status").stdout
 
-    eventually(lambda: "draining by the control plane (the host is moved)" in status(), within=15)
+    eventually(lambda: "draining by the control plane (the host is moved)" in status(), within=60)
     with stack.agent.admin as admin:
         assert admin.get("/status").json()["data"]["pause"]["kind"] == "draining"
     (tmp_path / "go").touch()
@@ -126,7 +126,7 @@ def test_a_drained_agent_finishes_and_says_so(stack, tmp_path):
 def test_a_paused_agent_starts_nothing_over_a_restart_of_its_programs(stack, tmp_path):
     plane = stack.control_plane
     assert command(stack, "pause", "--reason", "disk is replaced", "--for", "1h").returncode == 0
-    eventually(lambda: plane.agent(stack.agent_id)["paused"], within=15, what="the control plane knows")
+    eventually(lambda: plane.agent(stack.agent_id)["paused"], within=60, what="the control plane knows")
     found = plane.agent(stack.agent_id)
     assert found["paused"]["reason"] == "disk is replaced"
     eventually(lambda: plane.agent(stack.agent_id)["status"] == "online", what="paused, and yet not degraded")

@@ -29,7 +29,7 @@ def test_each_is_exactly_one_of_the_two_and_all_books_agree(tmp_path):
     begun, done = tmp_path / "begun", tmp_path / "done"
     with running_stack(MAX_CONCURRENT_JOBS=str(AT_ONCE), CANCEL_GRACE_SECONDS="2") as stack:
         plane = stack.control_plane
-        eventually(lambda: plane.agent(stack.agent_id)["status"] == "online", within=30)
+        eventually(lambda: plane.agent(stack.agent_id)["status"] == "online", within=60)
 
         def one(number: int, length: float, moment: float) -> str:
             script = f"echo {number} >> {begun}; sleep {length:.3f}; echo {number} >> {done}"

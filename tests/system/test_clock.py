@@ -55,7 +55,7 @@ class Site:
     def submit_held(self, name: str, **more: Any) -> str:
         """Runs until `let_go`."""
         job = self.submit(name, f"while [ ! -e {self.folder / name}-go ]; do sleep 0.05; done; echo kept", **more)
-        eventually(lambda: self.effects(name) == 1, within=30, what="the effect of the held job")
+        eventually(lambda: self.effects(name) == 1, within=60, what="the effect of the held job")
         return job
 
     def let_go(self, name: str) -> None:
@@ -80,7 +80,7 @@ class Site:
         """So many heartbeats later (1 s apart): the control plane has looked for what is due, the agent reconciled."""
         for _ in range(times):
             before = self.seen()["lastSeenAt"]
-            eventually(lambda before=before: self.seen()["lastSeenAt"] != before, within=30, what="a heartbeat")
+            eventually(lambda before=before: self.seen()["lastSeenAt"] != before, within=60, what="a heartbeat")
 
     def ended_well(self, job_id: str, name: str) -> None:
         job = self.plane.wait(job_id, timeout=60)
@@ -89,7 +89,7 @@ class Site:
         assert self.effects(name) == 1
 
     def all_is_well(self) -> None:
-        eventually(lambda: self.seen()["status"] == "online", within=30, what="the agent is online")
+        eventually(lambda: self.seen()["status"] == "online", within=60, what="the agent is online")
         with self.journal() as journal:
             figures = journal.figures()
         assert (figures.rejected, figures.failed) == (0, 0)
@@ -218,8 +218,8 @@ def queued(site: Site, job: str) -> None:
         row = site.row(job)
         return row is not None and row.state == "queued"
 
-    eventually(is_queued, within=30, what="the job waits in the agent")
-    eventually(lambda: site.plane.job(job)["status"] == "accepted", within=30, what="it is acknowledged")
+    eventually(is_queued, within=60, what="the job waits in the agent")
+    eventually(lambda: site.plane.job(job)["status"] == "accepted", within=60, what="it is acknowledged")
 
 
 def test_a_job_that_waits_in_the_agent_while_it_is_suspended_runs_once(site: Site):
@@ -243,20 +243,20 @@ def test_a_pause_has_its_end_by_the_agents_own_wall_clock(site: Site):
         return done.stdout
 
     command("pause", "--for", "30m", "--reason", "disk is replaced")
-    eventually(lambda: site.seen()["paused"], within=30, what="the control plane knows of the pause")
+    eventually(lambda: site.seen()["paused"], within=60, what="the control plane knows of the pause")
     job = site.submit("paused")
     site.heard_after()
     assert site.effects("paused") == 0
     site.clocks["agent"].step_wall(HOUR)
     site.ended_well(job, "paused")
-    eventually(lambda: not site.seen()["paused"], within=30, what="the control plane knows of its end")
+    eventually(lambda: not site.seen()["paused"], within=60, what="the control plane knows of its end")
 
 
 @pytest.mark.parametrize("step", [HOUR, -HOUR])
 def test_a_stop_gives_running_jobs_their_time_whatever_is_done_to_the_clock(site: Site, step: float):
     name = f"stopping{step:+.0f}"
     running = site.submit(name, "sleep 5; echo finished")
-    eventually(lambda: site.effects(name) == 1, within=30, what="the job runs")
+    eventually(lambda: site.effects(name) == 1, within=60, what="the job runs")
     assert site.agent.process is not None
     site.agent.process.send_signal(signal.SIGTERM)
     eventually(lambda: "stopping; 1 running" in site.agent.log.read_text(), what="the stop has begun")

@@ -173,15 +173,15 @@ class Slow:
         self.untaken = site.submit("untaken", poolId="lease")
         self.deleted = site.submit("deleted", "sleep 8", timeout=9, poolId="deleted")
         self.parted = site.submit("parted", "sleep 4", timeout=8, poolId="parted")
-        eventually(self._journalled, within=30, what="in the leaver's journal")
+        eventually(self._journalled, within=60, what="in the leaver's journal")
         self.offered_at = time.monotonic()
         power_off(self.leaver)
         site.add("taker", "lease")
-        eventually(lambda: plane.job(self.parted)["status"] == "running", within=30, what="parted runs")
+        eventually(lambda: plane.job(self.parted)["status"] == "running", within=60, what="parted runs")
         site.frozen = [parted.programs()[name] for name in ("poller", "heartbeat")]
         for pid in site.frozen:
             os.kill(pid, signal.SIGSTOP)
-        eventually(lambda: plane.job(self.deleted)["status"] == "running", within=30, what="deleted runs")
+        eventually(lambda: plane.job(self.deleted)["status"] == "running", within=60, what="deleted runs")
         power_off(deleted)
         for file in deleted.state_dir.glob("journal.sqlite3*"):
             file.unlink()
@@ -387,11 +387,11 @@ def test_a_job_delivered_three_times_runs_once(site: Site):
     try:
         server.give(job)
         agent.start()
-        eventually(lambda: site.count("thrice"), within=30, what="the effect")
+        eventually(lambda: site.count("thrice"), within=60, what="the effect")
         server.give(job)
-        server.wait_for(lambda: server.results.get("job_thrice"), within=20)
+        server.wait_for(lambda: server.results.get("job_thrice"), within=60)
         server.give(job)
-        results = server.wait_for(lambda: len(found := server.results["job_thrice"]) > 1 and found, within=20)
+        results = server.wait_for(lambda: len(found := server.results["job_thrice"]) > 1 and found, within=60)
     finally:
         agent.stop()
         server.close()
@@ -405,7 +405,7 @@ def test_a_job_delivered_three_times_runs_once(site: Site):
 def test_what_ends_while_the_control_plane_is_away_is_delivered_when_it_is_back(site: Site):
     names = [f"away-{number}" for number in range(5)]
     ids = [site.submit(name, f"while [ ! -e {site.folder}/away ]; do sleep 0.1; done") for name in names]
-    eventually(lambda: all(site.count(name) for name in names), within=20, what="five jobs run")
+    eventually(lambda: all(site.count(name) for name in names), within=60, what="five jobs run")
     site.plane.stop(signal.SIGKILL)
     (site.folder / "away").touch()
     eventually(lambda: {site.row(job_id).state for job_id in ids} == {State.DONE}, what="five results wait")
@@ -420,7 +420,7 @@ def test_what_ends_while_the_control_plane_is_away_is_delivered_when_it_is_back(
 
 def test_an_agent_with_a_damaged_journal_sets_it_aside_and_works(site: Site):
     job_id = site.submit("before-damage", "sleep 60")
-    eventually(lambda: site.count("before-damage"), within=20, what="the effect")
+    eventually(lambda: site.count("before-damage"), within=60, what="the effect")
     power_off(site.agent)
     journal = site.agent.state_dir / "journal.sqlite3"
     journal.write_bytes(b"no journal any more " * 4096)
@@ -443,7 +443,7 @@ def test_a_hand_out_nobody_acknowledges_goes_to_another_agent_after_its_lease(si
     del slow.leaver.environment["EASYALERT_CRASH_AT"]
     slow.leaver.start()
     with site.journal(slow.leaver) as journal:
-        eventually(lambda: journal.find(slow.untaken) == [], within=20, what="the refused job is dropped")
+        eventually(lambda: journal.find(slow.untaken) == [], within=60, what="the refused job is dropped")
     assert site.count("untaken") == 1
 
 

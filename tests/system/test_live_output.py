@@ -43,7 +43,7 @@ def complete(stack: Stack, job_id: str) -> dict[str, Any]:
         data = view(stack, job_id)
         return data if data["complete"] else None
 
-    return dict(eventually(found, within=20, what="all of the output"))
+    return dict(eventually(found, within=60, what="all of the output"))
 
 
 def lines(word: str, count: int) -> str:
@@ -53,7 +53,7 @@ def lines(word: str, count: int) -> str:
 def running(stack: Stack, script: str) -> str:
     """A job that has printed something."""
     job_id = stack.control_plane.submit("script.bash", {"script": script})
-    eventually(lambda: view(stack, job_id)["chunks"], within=20, what="its first output")
+    eventually(lambda: view(stack, job_id)["chunks"], within=60, what="its first output")
     return job_id
 
 

@@ -196,7 +196,7 @@ def test_one_bad_result_among_good_ones_is_set_aside_alone(site: Site, how: str)
         assert site.plane.wait(job, timeout=60)["status"] == "success"
     assert time.monotonic() - began < BACK_WITHIN_S
     eventually(lambda: site.state_of(bad) is State.REJECTED, within=60, what="the bad one is set aside")
-    eventually(lambda: "refused by the control plane" in site.findings(), within=30, what="and people are told")
+    eventually(lambda: "refused by the control plane" in site.findings(), within=60, what="and people are told")
     with site.journal() as journal:
         assert journal.figures().undelivered == 0
 

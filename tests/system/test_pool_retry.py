@@ -24,7 +24,7 @@ def test_three_deaths_on_one_agent_then_another_one(idempotent: bool, tmp_path: 
         stack.add_agent("two", SCRIPT_ISOLATION="none")
         eventually(
             lambda: [a["status"] for a in plane.api.get("/agents").json()["data"]] == ["online"] * 2,
-            within=30, what="two agents",
+            within=60, what="two agents",
         )  # fmt: skip
         job = plane.wait(
             plane.submit("script.bash", {"script": SCRIPT.format(record=record)}, idempotent=idempotent), timeout=60

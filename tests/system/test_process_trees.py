@@ -112,7 +112,7 @@ class Site:
                 return self.agent.programs().get("workers")
             return None
 
-        return psutil.Process(eventually(find, within=20, what="the pool"))
+        return psutil.Process(eventually(find, within=60, what="the pool"))
 
     def forks(self) -> list[psutil.Process]:
         pool = self.pool()

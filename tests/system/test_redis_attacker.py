@@ -87,7 +87,7 @@ def busy(stack, tmp_path):
     plane, runs, go = stack.control_plane, tmp_path / "runs", tmp_path / "go"
     script = f"echo running >> {runs}; until [ -e {go} ]; do sleep 0.02; done"
     running = plane.submit("script.bash", {"script": script})
-    eventually(runs.exists, within=30, what="the first job running")
+    eventually(runs.exists, within=60, what="the first job running")
 
     def let_go():
         go.touch()
@@ -114,7 +114,7 @@ def standing_still(stack):
 
 def queued(redis):
     """The one key that waits in Redis."""
-    return eventually(lambda: redis.lrange(f"rq:queue:{QUEUE}", 0, -1), within=30, what="a job in the queue")[
+    return eventually(lambda: redis.lrange(f"rq:queue:{QUEUE}", 0, -1), within=60, what="a job in the queue")[
         0
     ].decode()
 
@@ -190,7 +190,7 @@ def test_records_that_carry_code_are_refused_and_told_once(stack, redis, mark, u
         for registry, key in itertools.product(("scheduled", "deferred", "finished", "failed", "canceled"), records):
             redis.zadd(f"rq:{registry}:{QUEUE}", {key: 1})
         redis.sadd("rq:job:pickle:dependents", "packed")
-        eventually(lambda: redis.llen(queue.key) == 0, within=30, what="the queue being empty")
+        eventually(lambda: redis.llen(queue.key) == 0, within=60, what="the queue being empty")
         eventually(
             lambda: all(text(key) in log_since(stack, length) for key in records), what="each refusal in the log"
         )
@@ -243,7 +243,7 @@ def test_an_id_that_is_said_again_runs_no_second_time(stack, redis, tmp_path, un
         assert redis.llen(queue.key) == 16
     assert plane.wait(waiting, timeout=60)["status"] == "success"
     assert let_go() == ["running", "ended", "waiting"]
-    eventually(lambda: redis.llen(queue.key) == 0, within=30, what="the queue being empty")
+    eventually(lambda: redis.llen(queue.key) == 0, within=60, what="the queue being empty")
     assert runs.read_text().split() == ["running", "ended", "waiting"]
 
 
@@ -294,7 +294,7 @@ def test_a_hundred_thousand_entries_are_gone_in_a_moment_and_cost_a_few_lines(st
         redis.lpush(queue.key, *(f"junk_{number}" for number in range(first, first + 10_000)))
     redis.sadd(f"rq:workers:{QUEUE}", *(f"rq:worker:x.{number}.{number}" for number in range(20_000)), b"\xff")
     assert let_go() == ["running"]
-    eventually(lambda: redis.llen(queue.key) == 0, within=30, what="the queue being empty")
+    eventually(lambda: redis.llen(queue.key) == 0, within=60, what="the queue being empty")
     log = log_since(stack, length)
     dropped = [line for line in log.splitlines() if "dropped" in line]
     assert 1 < len(dropped) < SIFT_FROM + 10, len(dropped)

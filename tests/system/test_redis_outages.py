@@ -120,7 +120,7 @@ def test_a_redis_that_does_not_work_costs_no_job(site: Site, fault: Any) -> None
     name = fault.__name__
     go = site.folder / f"go-{name}"
     running = site.submit(f"running-{name}", f"while [ ! -e {go} ]; do sleep 0.05; done; echo kept")
-    eventually(lambda: site.effects(f"running-{name}"), within=30, what="the first job's effect")
+    eventually(lambda: site.effects(f"running-{name}"), within=60, what="the first job's effect")
     with fault(site):
         waiting = site.submit(f"waiting-{name}")
         eventually(lambda: "Redis" in str(site.told()), within=60, what="the agent says that Redis does not work")

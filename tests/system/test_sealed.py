@@ -51,7 +51,7 @@ class ProcessList:
 def stack():
     with running_stack(CREDENTIAL_DELIVERY="sealed") as running:
         eventually(
-            lambda: "sealed" in shown(running)["features"], within=30, what="the agent's key at the control plane"
+            lambda: "sealed" in shown(running)["features"], within=60, what="the agent's key at the control plane"
         )
         yield running
 
@@ -154,7 +154,7 @@ def test_replayed_values_and_those_for_a_former_key_are_answered_with_what_to_do
     former = json.loads(seal(stack, {"password": CANARY}, *words).stdout)
     new = on_agent(stack, "delivery-key", "--rotate", "--json")
     assert new != own
-    eventually(lambda: shown(stack)["publicKey"] == new["publicKey"], within=30, what="the new key is registered")
+    eventually(lambda: shown(stack)["publicKey"] == new["publicKey"], within=60, what="the new key is registered")
     refused = plane.api.post("/jobs", json=former)
     assert (refused.status_code, refused.json()["code"]) == (409, "sealed_to_another_key")
     told = sent(stack, {"password": CANARY}, "--connection", "web-db")
@@ -181,5 +181,5 @@ def test_the_key_survives_a_restart_and_a_lost_one_is_replaced_and_registered(st
     assert job["status"] == "error"
     assert "were sealed to the key" in job["result"]["error"]
     assert "started" not in {step["step"] for step in job["timings"]}
-    eventually(lambda: shown(stack)["publicKey"] not in {None, before}, within=30, what="a new key")
+    eventually(lambda: shown(stack)["publicKey"] not in {None, before}, within=60, what="a new key")
     assert kept(stack.folder) == []
