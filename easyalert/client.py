@@ -184,7 +184,7 @@ class ControlPlaneClient:
         trace: Trace | None = None,
     ) -> bytes:
         try:
-            return await self._exchange(method, path, body, query, patience)
+            return await self._exchange(method, path, body, query, patience, only=only, trace=trace)
         finally:
             if body is not None and (isinstance(body, _Array) or len(body) > _PIECE_BYTES):
                 # a request is part of a cycle of references: until a collection its body stays, and those of many;
@@ -198,6 +198,9 @@ class ControlPlaneClient:
         body: bytes | _Array | None,
         query: dict[str, str | int] | None,
         patience: float,
+        *,
+        only: int | None,
+        trace: Trace | None,
     ) -> bytes:
         timeout = httpx.Timeout(patience, connect=_CONNECT_S)
         headers = {} if self.instance is None else {paths.INSTANCE_HEADER: self.instance}
