@@ -80,7 +80,8 @@ class Redactor:
         found = self.count
         pieces = list(
             self._cleaned(
-                value[at : at + _PIECE_SIZE].encode("utf-8", "surrogatepass") for at in range(0, len(value), _PIECE_SIZE)
+                value[at : at + _PIECE_SIZE].encode("utf-8", "surrogatepass")
+                for at in range(0, len(value), _PIECE_SIZE)
             )
         )
         if self.count == found:

@@ -63,7 +63,9 @@ def settled(stack: Stack) -> list[Process]:
 
 def test_an_idle_agent_stays_small_whatever_its_slots(stack: Stack):
     stack.control_plane.wait(stack.control_plane.submit("script.bash", {"script": "true"}))
-    eventually(lambda: len(processes(stack)) == AT_REST, within=60, what="one idle worker left of those the job has made")
+    eventually(
+        lambda: len(processes(stack)) == AT_REST, within=60, what="one idle worker left of those the job has made"
+    )
     found = settled(stack)
     assert {"supervisord", "redis", "admin", "heartbeat", "poller", "workers"} <= {process.name for process in found}
     assert pss_mib(found) < IDLE_MIB, table(found)
