@@ -26,8 +26,9 @@ from typing import Any, Final
 
 from easyalert.errors import Fault, InvalidParameter, TargetError
 from workers.sdk import Context, Executor, ExecutorResult, action, failure, success
+from workers.sdk.blocking import Ended
 from workers.sdk.kubernetes_answers import ApiError
-from workers.sdk.kubernetes_client import Cluster, Ended
+from workers.sdk.kubernetes_client import Cluster
 from workers.sdk.kubernetes_logs import matching, read_log, read_logs
 from workers.sdk.kubernetes_manifest import Applied, Applier, read_manifest
 from workers.sdk.kubernetes_parameters import (

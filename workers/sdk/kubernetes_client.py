@@ -5,23 +5,20 @@ are dialled to judged addresses (`workers.sdk.dialing`), proxies of the environm
 TLS is a context in memory. A client certificate, which OpenSSL reads from files only, is handed over in a file
 that exists in memory alone (memfd) and never on a disk.
 
-The client blocks, so `Cluster.run` gives it a thread, and ends its connections when the job is over.
+The client blocks, so it runs as `workers.sdk.blocking` has it.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import os
 import socket
 import ssl
-import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError, Future
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import urllib3
 from kubernetes.client import ApiClient, Configuration
@@ -34,123 +31,30 @@ from easyalert.errors import CredentialError, TargetError
 from easyalert.kubeconfig import ClusterAccess
 from easyalert.netguard.target import Target, parse_target
 from easyalert.netguard.transport import system_trust
-from workers.sdk.context import Context, Stopped
-from workers.sdk.dialing import dial, inside_policy
+from workers.sdk.blocking import Blocking, Ended
+from workers.sdk.context import Context
+from workers.sdk.dialing import inside_policy
 from workers.sdk.kubernetes_answers import answer_error
-from workers.sdk.steps import Steps
 
 ANSWER_MAX_BYTES: Final = 33_554_432
 """Of one answer that is read as a whole: a page of objects, a status."""
-CONNECT_S: Final = 10.0
-_LOOK_S: Final = 0.1
-_ENDING_S: Final = 1.0
 _TRIES: Final = 4
 _PAUSE_MAX_S: Final = 15.0
 _AUTH: Final = ["BearerToken"]
 
-T = TypeVar("T")
-
-
-class Ended(Exception):  # noqa: N818 - not an error: the job is over
-    """The action has to end: `why`. Raised inside the thread."""
-
-    def __init__(self, why: Stopped) -> None:
-        super().__init__(why)
-        self.why: Stopped = why
-
-
-class Cluster:
+class Cluster(Blocking):
     """One job's connections to one API server. Everything but `run` is called in threads, and blocks."""
 
     def __init__(self, ctx: Context, access: ClusterAccess, limit_s: float) -> None:
         """`limit_s`: for all requests together."""
         self.access = access
-        self.steps = Steps()
-        self._ctx = ctx
-        self._deadline = ctx.clock() + limit_s
-        self._why: Stopped | None = None
-        self._over = threading.Event()
-        self._lock = threading.Lock()
-        self._sockets: list[socket.socket] = []
-        self._dialling: set[Future[socket.socket]] = set()
-        self._loop = asyncio.get_running_loop()
         self.target: Target = _server(access, ctx)
+        super().__init__(ctx, self.target.host, self.target.port, limit_s, name="kubernetes")
         self._client = _client(access, self.target, partial(_JudgedConnection, self))
 
-    async def run(self, work: Callable[[], T]) -> T:
-        """What `work` returns, done in a thread. Raises what it raises, and Ended after time-out or cancel."""
-        running = _in_thread(self._loop, work)
-        try:
-            while not running.done():
-                await asyncio.wait({running}, timeout=_LOOK_S)
-                if not running.done() and (why := self._stopped()):
-                    self.end(why)
-                    await asyncio.wait({running}, timeout=_ENDING_S)
-                    break
-            if running.done():
-                return running.result()
-            raise Ended(self._why or "timed_out")
-        finally:
-            self.end("timed_out")
-            if not running.done():
-                running.add_done_callback(lambda done: done.cancelled() or done.exception())
-            self._client.rest_client.close()
-
-    def end(self, why: Stopped) -> None:
-        """Cut every connection; what the cluster was asked for goes on."""
-        with self._lock:
-            self._why = self._why or why
-            self._over.set()
-            for one in self._sockets:
-                with contextlib.suppress(OSError):
-                    one.shutdown(socket.SHUT_RDWR)
-                one.close()
-            self._sockets.clear()
-            for pending in tuple(self._dialling):
-                pending.cancel()
-
-    def _stopped(self) -> Stopped | None:
-        if self._ctx.cancelled():
-            return "cancelled"
-        return "timed_out" if self._ctx.clock() >= self._deadline else None
-
-    def _check(self) -> None:
-        if self._over.is_set():
-            raise Ended(self._why or "timed_out")
-
-    # ---- in threads -------------------------------------------------------------------------------------------------
-
-    def remaining(self) -> float:
-        """Seconds left for this action."""
-        return max(0.0, self._deadline - self._ctx.clock())
-
-    def pause(self, seconds: float) -> None:
-        """Wait. Raises Ended when the job is over before."""
-        if self._over.wait(seconds):
-            raise Ended(self._why or "timed_out")
-
-    def connected(self) -> socket.socket:
-        """A socket to a judged address of the server, blocking. Raises as `dial`, and Ended."""
-        work = dial(self._ctx, self.target.host, self.target.port, timeout=CONNECT_S, steps=self.steps)
-        with self._lock:
-            if self._over.is_set():
-                work.close()
-                self._check()
-            dialled = asyncio.run_coroutine_threadsafe(work, self._loop)
-            self._dialling.add(dialled)
-        try:
-            made = dialled.result()
-        except (TimeoutError, CancelledError):
-            raise Ended(self._why or "timed_out") from None
-        finally:
-            self._dialling.discard(dialled)
-        made.settimeout(max(0.001, self.remaining()))
-        with self._lock:
-            if self._over.is_set():
-                made.close()
-                self._check()
-            self._sockets.append(made.dup())  # the other end of `end`: TLS takes the descriptor over
-        return made
+    def close(self) -> None:
+        """Let its idle connections go."""
+        self._client.rest_client.close()
 
     def get(self, path: str, *query: tuple[str, str], accept: str = "application/json") -> dict[str, Any]:
         """The object at `path`. Raises ApiError for the server's refusals, TargetError for anything else, Ended."""
@@ -203,12 +107,12 @@ class Cluster:
                 yield piece
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise self._explained(error) from None
-        self._check()
+        self.check()
 
     def _send(
         self, method: str, path: str, query: tuple[tuple[str, str], ...], body: Any, content_type: str, accept: str
     ) -> urllib3.BaseHTTPResponse:
-        self._check()
+        self.check()
         headers = {"Accept": accept}
         if body is not None:
             headers["Content-Type"] = content_type
@@ -371,28 +275,3 @@ def read_object(text: bytes, place: str) -> dict[str, Any]:
         raise TargetError(f"{place} answered with what is no JSON object; is it a Kubernetes API?")
     return found
 
-
-def _in_thread(loop: asyncio.AbstractEventLoop, work: Callable[[], T]) -> asyncio.Future[T]:
-    """A daemon: one that hangs does not keep the process."""
-    future: asyncio.Future[T] = loop.create_future()
-
-    def settle(result: T | None, error: BaseException | None) -> None:
-        if future.cancelled():
-            return
-        if error is None:
-            future.set_result(result)  # type: ignore[arg-type]  # None only where T has it
-        else:
-            future.set_exception(error)
-
-    def body() -> None:
-        result: T | None = None
-        failed: BaseException | None = None
-        try:
-            result = work()
-        except BaseException as error:  # noqa: BLE001 - it is raised again where it is awaited
-            failed = error
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(settle, result, failed)
-
-    threading.Thread(target=body, daemon=True, name="kubernetes").start()
-    return future
