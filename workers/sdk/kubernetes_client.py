@@ -42,6 +42,7 @@ _TRIES: Final = 4
 _PAUSE_MAX_S: Final = 15.0
 _AUTH: Final = ["BearerToken"]
 
+
 class Cluster(Blocking):
     """One job's connections to one API server. Everything but `run` is called in threads, and blocks."""
 
@@ -274,4 +275,3 @@ def read_object(text: bytes, place: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise TargetError(f"{place} answered with what is no JSON object; is it a Kubernetes API?")
     return found
-
