@@ -83,10 +83,10 @@ def _connection(action: str, connection: str | None, params: Mapping[str, Any]) 
 def _interpreter(kind: str, name: str, params: Mapping[str, Any]) -> str | None:
     if kind == "script":
         return name or None
+    if kind == "winrm":
+        return "powershell" if name in {"executeScript", "executeCommand"} else None
     if name != "executeScript":
         return None
-    if kind == "winrm":
-        return "powershell"
     given = params.get("interpreter", "/bin/bash")
     if not isinstance(given, str):
         return None

@@ -147,6 +147,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.bindings = spnego.channel_bindings.GssChannelBindings(application_data=data)
         super().setup()
 
+    def finish(self):
+        with contextlib.suppress(OSError):
+            super().finish()
+        if self.server.host.tls:
+            self.request.close()  # the server closes what it was made from
+
     def handle(self):
         with contextlib.suppress(OSError):
             super().handle()

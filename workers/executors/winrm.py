@@ -17,6 +17,7 @@ Windows host was at hand; `kerberos` has not been tried at all.
 
 from __future__ import annotations
 
+import time
 from typing import Any, Final
 
 from pydantic import Field
@@ -87,7 +88,6 @@ class Winrm(Executor):
         said, complaints = BoundedOutput(10_000), BoundedOutput(10_000)
         command = RemoteCommand(_VERSION, connection, said.feed, complaints.feed)
         output = {"host": session.host, "port": connection.on_port, "username": connection.username}
-        began = ctx.clock()
 
         def ended(result: ExecutorResult) -> ExecutorResult:
             result.output["steps"] = session.steps.report()
@@ -104,9 +104,9 @@ class Winrm(Executor):
             return ended(_timed_out(sentence, output))
         except TargetError as error:
             if isinstance(error, LoginRefused):
-                session.steps.failed("login", ctx.clock() - began, str(error))
+                session.steps.failed("login", time.monotonic() - session.since, str(error))
             elif session.logged_in:
-                session.steps.failed("permission", ctx.clock() - began, str(error))
+                session.steps.failed("permission", time.monotonic() - session.since, str(error))
             await _fate(ctx, command, connection, "timed_out")
             return ended(failure(str(error), output=output, exit_code=-1))
         command.finish()
@@ -114,9 +114,9 @@ class Winrm(Executor):
         if command.exit_code != 0 or not version:
             why = complaints.text().strip() or f"exit code {command.exit_code}"
             sentence = f"{session.where} lets {connection.username} in, but PowerShell does not run: {why}"
-            session.steps.failed("permission", ctx.clock() - began, sentence)
+            session.steps.failed("permission", time.monotonic() - session.since, sentence)
             return ended(failure(sentence, output=output, exit_code=-1))
-        session.steps.passed("permission", ctx.clock() - began, f"PowerShell {version}")
+        session.steps.passed("permission", time.monotonic() - session.since, f"PowerShell {version}")
         message = f"{session.where} runs PowerShell {version} for {connection.username} ({_words(connection)})"
         return ended(success(output | {"psVersion": version, "message": message}))
 

@@ -79,7 +79,8 @@ class WinrmSession(Blocking):
         self.logged_in = False
         self._offered = ""
         self._status = 0
-        self._since = time.monotonic()
+        self.since = time.monotonic()
+        """When the step began that is under way: the login, then what comes after it."""
         self._encrypted = not connection.use_ssl and connection.transport != "basic"
         self.wsman = _Wsman(
             host,
@@ -169,10 +170,10 @@ class WinrmSession(Blocking):
 
     def opened(self, tls_version: str | None, began: float) -> None:
         """A connection has come about. `began`: when TLS did, monotonic."""
-        self._since = time.monotonic()
+        self.since = time.monotonic()
         if tls_version:
             trusted = "certificate checked" if self.connection.verify_tls else "certificate NOT checked (verifyTls)"
-            self.steps.passed("tls", self._since - began, f"{tls_version}, {trusted}")
+            self.steps.passed("tls", self.since - began, f"{tls_version}, {trusted}")
 
     def answered(self, request: requests.PreparedRequest, response: requests.Response) -> None:
         """Judge an answer before the library has it, and read its body. Raises TargetError."""
@@ -185,7 +186,9 @@ class WinrmSession(Blocking):
                 return
         elif not self.logged_in:
             self.logged_in = True
-            self.steps.passed("login", time.monotonic() - self._since, self.connection.username)
+            now = time.monotonic()
+            self.steps.passed("login", now - self.since, self.connection.username)
+            self.since = now
         was_encrypted = str(request.headers.get("Content-Type", "")).startswith("multipart/encrypted")
         is_encrypted = response.headers.get("Content-Type", "").startswith("multipart/encrypted")
         if was_encrypted and not is_encrypted and (response.status_code == 200 or response.status_code >= 500):

@@ -28,15 +28,18 @@ class ConsoleText:
     def __init__(self, codepage: int) -> None:
         self._codec = codec_of(codepage)
         self._decoder: codecs.IncrementalDecoder | None = None
+        self._begun = False
 
     def feed(self, data: bytes, *, final: bool = False) -> str:
         """The next piece; what cannot be decoded becomes U+FFFD. NUL characters are left out."""
-        if self._decoder is None and data:
+        if self._decoder is None:
+            if not data:
+                return ""
             chosen = codecs.lookup("utf-16-le") if _is_utf_16(data) else self._codec
             self._decoder = (chosen.incrementaldecoder or codecs.getincrementaldecoder("latin-1"))("replace")
-            text = self._decoder.decode(data, final).removeprefix("\ufeff")
-        else:
-            text = self._decoder.decode(data, final) if self._decoder else ""
+        text = self._decoder.decode(data, final)
+        if text and not self._begun:
+            self._begun, text = True, text.removeprefix("\ufeff")
         # UTF-16 in the middle of a stream: of its ASCII, the rest is readable and can be redacted
         return text.replace("\0", "")
 

@@ -87,6 +87,12 @@ def test_the_address_of_a_connection_test_needs_no_scheme():
         ("ssh.executeCommand", {}, {"host": "web-1.test", "port": 22}, {"web-1.test"}),
         ("ssh.executeCommand", {"host": "other.test"}, {"host": "web-1.test"}, {"web-1.test", "other.test"}),
         ("winrm.executeScript", {}, {"host": "10.0.0.7"}, {"10.0.0.7"}),
+        (
+            "winrm.executeCommand",
+            {"host": "10.0.0.9", "connectionConfig": {"host": "Win.Example."}},
+            {"host": "10.0.0.7"},
+            {"10.0.0.7", "10.0.0.9", "win.example"},
+        ),
         ("email.sendEmail", {}, {"smtpHost": "mail.test", "host": ""}, {"mail.test"}),
         ("jira.createIssue", {}, {"baseUrl": "https://x.atlassian.net"}, {"https://x.atlassian.net:443"}),
         ("teams.sendMessage", {"webhookUrl": "https://t.test/secret"}, None, {"https://t.test:443"}),
@@ -194,6 +200,8 @@ def test_which_connection_counts(action, connection, params, named):
         ("ssh.executeScript", {"interpreter": 5}, None),
         ("ssh.executeCommand", {}, None),
         ("winrm.executeScript", {}, "powershell"),
+        ("winrm.executeCommand", {}, "powershell"),
+        ("winrm.testConnection", {}, None),
         ("http.request", {}, None),
     ],
 )
