@@ -35,7 +35,14 @@ SHELL = NAMES["rsp"]
 CMD = f"{SHELL}/cmd"
 TRANSFER = NAMES["x"]
 ENVELOPE_MAX_BYTES = 512_000
-TIMED_OUT, NO_SHELL, DENIED, QUOTA, ENVELOPE = 2150858793, 2150858843, 5, 2150859174, 2150858997
+TIMED_OUT, NO_SHELL, DENIED, QUOTA, ENVELOPE, NO_RESOURCE = (
+    2150858793,
+    2150858843,
+    5,
+    2150859174,
+    2150858997,
+    2150858752,
+)
 BOUNDARY = b"--Encrypted Boundary"
 
 
@@ -58,6 +65,8 @@ class WsmanServer:
         self.seen = []
         """(action, connection number, encrypted)"""
         self.logins = []
+        self.bound_to = None
+        """Another certificate than that of the connection, which a login has to be bound to."""
         self.connections = 0
         self.fault = {}
         """Action → function(handler, envelope), called instead of the action; None: go on."""
@@ -106,6 +115,20 @@ class WsmanServer:
         return [action for action, _, _ in self.seen]
 
 
+def _check(body, envelope):
+    if len(body) > ENVELOPE_MAX_BYTES:
+        raise FaultError(ENVELOPE, "w:EncodingLimit", "The maximum envelope size was exceeded.")
+    uri = envelope.findtext("s:Header/w:ResourceURI", "", NAMES)
+    if uri != CMD:
+        raise FaultError(NO_RESOURCE, "a:DestinationUnreachable", f"There is no resource {uri}.")
+
+
+def _binding(chain):
+    pem = re.search(r"-----BEGIN CERT.*?-----END CERTIFICATE-----", chain.read_text(), re.DOTALL)[0]
+    data = b"tls-server-end-point:" + hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).digest()
+    return spnego.channel_bindings.GssChannelBindings(application_data=data)
+
+
 def _restore(value):
     if value is None:
         os.environ.pop("NTLM_USER_FILE", None)
@@ -142,9 +165,7 @@ class _Handler(BaseHTTPRequestHandler):
         if host.tls:
             self.request.settimeout(20)
             self.request = host.tls.server_context().wrap_socket(self.request, server_side=True)
-            der = ssl.PEM_cert_to_DER_cert(re.search(r"-----BEGIN CERT.*?-----END CERTIFICATE-----", host.tls.chain.read_text(), re.DOTALL)[0])
-            data = b"tls-server-end-point:" + hashlib.sha256(der).digest()
-            self.bindings = spnego.channel_bindings.GssChannelBindings(application_data=data)
+            self.bindings = _binding(host.bound_to or host.tls.chain)
         super().setup()
 
     def finish(self):
@@ -190,6 +211,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def hang_up(self):
+        """In the middle of it, without an answer."""
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
+        self.close_connection = True
+        return False
 
     def log_in(self):
         """(whether it is done, headers of the answer)"""
@@ -248,10 +276,7 @@ class _Handler(BaseHTTPRequestHandler):
         host.seen.append((short, self.number, self.encrypted))
         self.related = envelope.findtext("s:Header/a:MessageID", "", NAMES)
         try:
-            if len(body) > ENVELOPE_MAX_BYTES:
-                raise FaultError(ENVELOPE, "w:EncodingLimit", "The maximum envelope size was exceeded.")
-            uri = envelope.findtext("s:Header/w:ResourceURI", "", NAMES)
-            assert uri == CMD, uri
+            _check(body, envelope)
             override = host.fault.get(short)
             made = override(self, envelope) if override else None
             if made is None:
@@ -270,7 +295,9 @@ class _Handler(BaseHTTPRequestHandler):
             f"</s:Header><s:Body>{body}</s:Body></s:Envelope>"
         ).encode()
         if self.encrypted:
-            kind = 'multipart/encrypted;protocol="application/HTTP-SPNEGO-session-encrypted";boundary="Encrypted Boundary"'
+            kind = (
+                'multipart/encrypted;protocol="application/HTTP-SPNEGO-session-encrypted";boundary="Encrypted Boundary"'
+            )
             return self.answer(status, self.sealed(text), extra or {}, kind)
         return self.answer(status, text, extra or {})
 
@@ -289,7 +316,7 @@ class _Handler(BaseHTTPRequestHandler):
     def create(self, envelope):
         options = {each.get("Name"): each.text for each in envelope.iterfind("s:Header/w:OptionSet/w:Option", NAMES)}
         idle = envelope.findtext("s:Body/rsp:Shell/rsp:IdleTimeOut", "", NAMES)
-        shell = Shell(self.server.host, options, idle)
+        shell = Shell(self.server.host, self.user, options, idle)
         self.server.host.shells[shell.id] = shell
         return (
             f"<x:ResourceCreated><a:Address>http://127.0.0.1/wsman</a:Address><a:ReferenceParameters><w:ResourceURI>{CMD}"

@@ -16,7 +16,7 @@ STREAM_MAX_BYTES = 32_768
 """Of one stream in one ReceiveResponse, before base64."""
 
 
-class Gone(Exception):
+class GoneError(Exception):
     """The command was ended; raised in its program when that looks."""
 
 
@@ -25,6 +25,7 @@ class Command:
 
     def __init__(self, host, shell, line, arguments):
         self.host, self.shell, self.line, self.arguments = host, shell, line, arguments
+        self.user = shell.owner
         self.id = str(uuid.uuid4()).upper()
         self.changed = threading.Condition()
         self.streams = {"stdout": bytearray(), "stderr": bytearray()}
@@ -61,7 +62,7 @@ class Command:
 
     def _look(self):
         if self.ended_by:
-            raise Gone
+            raise GoneError
 
     def end(self, by):
         with self.changed:
@@ -72,7 +73,7 @@ class Command:
 
     def _live(self):
         """cmd.exe starts powershell.exe, which runs the text of -EncodedCommand or what that reads from stdin."""
-        with contextlib.suppress(Gone):
+        with contextlib.suppress(GoneError):
             if len(" ".join([self.line, *self.arguments])) > CMD_MAX_CHARS:
                 self.out("The command line is too long.\r\n")
                 return self.exit(1)
@@ -118,9 +119,9 @@ class Command:
 class Shell:
     """One text-based command shell."""
 
-    def __init__(self, host, options, idle):
+    def __init__(self, host, owner, options, idle):
         self.id = str(uuid.uuid4()).upper()
-        self.host, self.options, self.idle = host, options, idle
+        self.host, self.owner, self.options, self.idle = host, owner, options, idle
         self.commands = {}
 
     def start(self, line, arguments):

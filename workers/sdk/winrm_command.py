@@ -29,6 +29,7 @@ IDLE_S: Final = 180
 NOTHING_YET: Final = 2150858793
 """The fault of a Receive for which there was no output within OperationTimeout."""
 SHELL_IS_GONE: Final = 2150858843
+_TIDY_S: Final = 3
 _LINE_MAX_CHARS: Final = 8_000
 _STDIN_LINE_CHARS: Final = 1_000
 _OPTIONS: Final = ("-NoProfile", "-NonInteractive", "-EncodedCommand")
@@ -130,6 +131,8 @@ class RemoteCommand:
         """Signal, then delete the shell, with which all that runs in it ends (MS-WSMV 3.1.4.4.1)."""
         if self._shell is None:
             return False
+        # its result may be waiting for this
+        session.wsman.operation_timeout = session.wsman.transport.read_timeout = _TIDY_S
         shell, told = copy.copy(self._shell), False
         shell.wsman = session.wsman
         steps: list[Callable[[], object]] = [shell.close]

@@ -79,6 +79,7 @@ class WinrmSession(Blocking):
         self.logged_in = False
         self._offered = ""
         self._status = 0
+        self._last: requests.Response | None = None
         self.since = time.monotonic()
         """When the step began that is under way: the login, then what comes after it."""
         self._encrypted = not connection.use_ssl and connection.transport != "basic"
@@ -106,6 +107,8 @@ class WinrmSession(Blocking):
             if trust.use_ssl
             else None
         )
+        if not trust.verify_tls:
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # the test of the connection says it
         session = requests.Session()
         session.trust_env = False
         session.headers.update({"User-Agent": f"easyalert-agent/{__version__}", "Accept-Encoding": "identity"})
@@ -123,11 +126,16 @@ class WinrmSession(Blocking):
         )
 
     def close(self) -> None:
-        """Let its idle connections go."""
+        """Let its idle connections go, and the one whose answer nobody has read."""
+        if self._last is not None:
+            self._last.close()
         self._http.close()
 
     def call(self, work: Callable[[], T]) -> T:
-        """What `work` returns, which uses `wsman`. Raises WsmanFault, LoginRefused, TargetError, AddressRefused, Ended."""
+        """What `work` returns, which uses `wsman`.
+
+        Raises WsmanFault, LoginRefused, TargetError, AddressRefused, Ended.
+        """
         self.check()
         try:
             return work()
@@ -149,7 +157,9 @@ class WinrmSession(Blocking):
             hint = "" if self.logged_in or self.connection.use_ssl else "; if it expects TLS there, set 'useSsl'"
             silent = isinstance(error, requests.Timeout)
             return TargetError(
-                f"{where} did not answer within {READ_S} s" if silent else f"the connection to {where} broke off{hint}"
+                f"{where} did not answer within {self.wsman.transport.read_timeout} s"
+                if silent
+                else f"the connection to {where} broke off{hint}"
             )
         return TargetError(f"{where} answered with what is no WS-Management ({type(error).__name__})")
 
@@ -177,6 +187,7 @@ class WinrmSession(Blocking):
 
     def answered(self, request: requests.PreparedRequest, response: requests.Response) -> None:
         """Judge an answer before the library has it, and read its body. Raises TargetError."""
+        self._last = response
         if 300 <= response.status_code < 400:
             raise self._drop(response, "answered with a redirect, which is not followed")
         length, self._status = response.headers.get("Content-Length", ""), response.status_code

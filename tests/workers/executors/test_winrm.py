@@ -12,7 +12,7 @@ from tests.support.waiting import eventually
 from tests.support.wsman_server import DENIED, NO_SHELL, QUOTA, FaultError, WsmanServer
 from tests.support.wsman_shells import VERSION
 from workers.executors.winrm import Winrm
-from workers.sdk import winrm_session
+from workers.sdk import winrm_command, winrm_session
 from workers.sdk.executor_contract import ExecutorContract
 from workers.sdk.harness import Harness
 
@@ -113,7 +113,9 @@ def test_the_xml_of_powershells_errors_becomes_text(host, run):
 
 
 def test_progress_alone_is_no_stderr(host, run):
-    host.programs["x"] = lambda command: command.err('#< CLIXML\r\n<Objs xmlns="x"><Obj S="progress"><MS /></Obj></Objs>')
+    host.programs["x"] = lambda command: command.err(
+        '#< CLIXML\r\n<Objs xmlns="x"><Obj S="progress"><MS /></Obj></Objs>'
+    )
     result = run("x")
     assert result["status"] == "success"
     assert result["output"]["stderr"] == ""
@@ -271,7 +273,10 @@ def test_other_faults_are_told_in_the_hosts_words(host, run):
 
     host.fault["Create"] = full
     result = run()
-    assert f"answered with the fault {QUOTA}: The maximum number of concurrent shells for this user has been" in result["error"]
+    assert (
+        f"answered with the fault {QUOTA}: The maximum number of concurrent shells for this user has been"
+        in result["error"]
+    )
     assert len(result["error"]) < 450
     assert result["exitCode"] == -1
 
@@ -336,7 +341,7 @@ def test_a_cancel_ends_the_command_and_keeps_what_was_printed(host, run, hanging
 
 
 def test_what_cannot_be_ended_is_said_to_run_on(host, run, hanging):
-    host.fault["Signal"] = host.fault["Delete"] = lambda handler, envelope: handler.connection.close() or False
+    host.fault["Signal"] = host.fault["Delete"] = lambda handler, envelope: handler.hang_up()
     result = run("hang", params={"timeout": 3})
     assert "the command could not be ended and may run on" in result["error"]
     assert result["outcome"] == "timed_out"
@@ -372,7 +377,10 @@ def test_before_it_has_begun_nothing_can_run_on(host, run):
 def test_a_command_that_is_silent_for_long_is_waited_for(host, run, monkeypatch):
     """Operation timeouts are asked again, up to the limit of the job (the library alone would ask for ever)."""
     monkeypatch.setattr(winrm_session, "OPERATION_S", 1)
-    host.programs["slow"] = lambda command: (eventually(lambda: host.actions.count("Receive") >= 3), command.out("late"))
+    host.programs["slow"] = lambda command: (
+        eventually(lambda: host.actions.count("Receive") >= 3),
+        command.out("late"),
+    )
     result = run("slow")
     assert result["output"]["stdout"] == "late"
     assert host.actions.count("Receive") >= 3
@@ -394,9 +402,7 @@ def test_a_connection_that_breaks_ends_the_command_and_is_no_success(host, run, 
     def cut(handler, envelope):
         if host.actions.count("Receive") == 1:
             return None
-        handler.connection.close()
-        handler.close_connection = True
-        return False
+        return handler.hang_up()
 
     host.fault["Receive"] = cut
     result = run("hang")
@@ -408,8 +414,18 @@ def test_a_connection_that_breaks_ends_the_command_and_is_no_success(host, run, 
 
 
 def test_what_is_left_of_a_shell_after_the_end_does_not_change_the_result(host, run):
-    host.fault["Signal"] = host.fault["Delete"] = lambda handler, envelope: handler.connection.close() or False
+    host.fault["Signal"] = host.fault["Delete"] = lambda handler, envelope: handler.hang_up()
     assert run()["status"] == "success"
+
+
+def test_a_host_that_ends_a_command_and_then_says_nothing_does_not_keep_the_result(host, run, monkeypatch):
+    over = threading.Event()
+    monkeypatch.setattr(winrm_command, "_TIDY_S", 0.5)
+    host.fault["Signal"] = lambda handler, envelope: over.wait(60) and False
+    result = run(timeout_s=3600, params={"timeout": 3600})
+    over.set()
+    assert result["status"] == "success"
+    assert host.actions[-1] == "Signal"
 
 
 def test_nothing_of_the_library_is_logged(host, run, caplog):
