@@ -18,7 +18,7 @@ from typing import Final
 
 from pypsrp.shell import CommandState, SignalCode, WinRS
 
-from easyalert.errors import EasyAlertError
+from easyalert.errors import EasyAlertError, TargetError
 from workers.sdk.blocking import Ended
 from workers.sdk.context import Context
 from workers.sdk.winrm_connection import WinrmConnection
@@ -52,6 +52,13 @@ def command_line(text: str) -> tuple[list[str], bytes]:
     packed = base64.b64encode(text.encode())
     lines = (packed[at : at + _STDIN_LINE_CHARS] for at in range(0, len(packed), _STDIN_LINE_CHARS))
     return [*_OPTIONS, _encoded(_FROM_STDIN)], b"".join(line + b"\r\n" for line in lines)
+
+
+def _signed(code: int | None) -> int | None:
+    """As Windows has it, 32 bits with a sign; some write them without. None for what is no exit code."""
+    if code is None or not -(2**31) <= code < 2**32:
+        return None
+    return code - 2**32 if code >= 2**31 else code
 
 
 def _encoded(text: str) -> str:
@@ -88,6 +95,8 @@ class RemoteCommand:
         self.asked = True
         answer = call(lambda: shell.command("powershell.exe", arguments))
         self._id = answer.findtext(".//{*}CommandId")
+        if not self._id:
+            raise TargetError(f"{session.where} did not say which command it started")
         for at in range(0, len(stdin), wsman.max_payload_size):
             piece = stdin[at : at + wsman.max_payload_size]
             end = at + wsman.max_payload_size >= len(stdin)
@@ -100,7 +109,7 @@ class RemoteCommand:
                     raise
                 continue
             self._take(streams)
-            self.over, self.exit_code = state == CommandState.DONE, code
+            self.over, self.exit_code = state == CommandState.DONE, _signed(code)
         self._told_to_end(session)
 
     def finish(self) -> None:

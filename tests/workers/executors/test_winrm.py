@@ -98,6 +98,46 @@ def test_defect_a1_an_end_without_exit_code_is_no_success(host, run):
     assert result["output"]["stdout"] == "half\r\n"
 
 
+def test_an_exit_code_without_sign_gets_one_and_an_impossible_one_counts_as_none(host, run):
+    host.programs["x"] = lambda command: command.exit(0xC000013A)
+    assert run("x")["exitCode"] == -1073741510
+    host.programs["x"] = lambda command: command.exit(10**30)
+    assert "no exit code" in run("x")["error"]
+
+
+CODE = '<rsp:CommandState CommandId="x" State="http://schemas.microsoft.com/wbem/wsman/1/windows/shell/CommandState/Done">'
+
+
+@pytest.mark.parametrize(
+    ("action", "body"),
+    [
+        ("Create", "<nothing/>"),
+        ("Command", "<rsp:CommandResponse/>"),
+        ("Command", "<rsp:CommandResponse><rsp:CommandId></rsp:CommandId></rsp:CommandResponse>"),
+        ("Receive", f"<rsp:ReceiveResponse>{CODE}<rsp:ExitCode>zero</rsp:ExitCode></rsp:CommandState></rsp:ReceiveResponse>"),
+        ("Receive", '<rsp:ReceiveResponse><rsp:Stream Name="stdout">*</rsp:Stream></rsp:ReceiveResponse>'),
+        ("Receive", '<rsp:ReceiveResponse><rsp:Stream Name="std">AAAA</rsp:Stream></rsp:ReceiveResponse>'),
+        ("Receive", "<rsp:ReceiveResponse><rsp:CommandState/></rsp:ReceiveResponse>"),
+        ("Receive", "<broken"),
+    ],
+)
+def test_a_host_that_keeps_to_no_protocol_is_no_success(host, run, action, body):
+    host.fault[action] = lambda handler, envelope: body
+    result = run()
+    assert result["status"] == "error"
+    assert result["exitCode"] == -1
+    assert f"127.0.0.1:{host.port}" in result["error"]
+    assert "unexpected" not in result["error"]
+
+
+def test_an_answer_to_another_message_is_not_taken(host, run):
+    def other(handler, envelope):
+        return handler.reply(200, handler.receive(envelope), "x", related="uuid:OTHER") or False
+
+    host.fault["Receive"] = other
+    assert "with what is no WS-Management" in run()["error"]
+
+
 def test_the_xml_of_powershells_errors_becomes_text(host, run):
     def program(command):
         text = '#< CLIXML\r\n<Objs Version="1.1.0.1" xmlns="http://schemas.microsoft.com/powershell/2004/04"><Obj S="progress">'
@@ -372,6 +412,35 @@ def test_before_it_has_begun_nothing_can_run_on(host, run):
     over.set()
     assert result["error"] == f"timed out after 3 seconds; the command was not started on 127.0.0.1:{host.port}"
     assert host.commands == []
+
+
+def test_a_cancel_that_the_host_does_not_answer_says_that_it_may_run_on(host, run, hanging):
+    over = threading.Event()
+    for action in ("Signal", "Delete"):
+        host.fault[action] = lambda handler, envelope: over.wait(60) and False
+    result = run("hang", cancelled=hanging.is_set)
+    over.set()
+    assert result["outcome"] == "cancelled"
+    assert "may " in result["error"]
+
+
+@pytest.mark.parametrize("why", ["timed_out", "cancelled"])
+def test_a_test_that_is_ended_says_how_far_it_came(host, run, why):
+    asked, over = threading.Event(), threading.Event()
+
+    def hang(handler, envelope):
+        asked.set()
+        return over.wait(60) and False
+
+    host.fault["Command"] = hang
+    limit = 3 if why == "timed_out" else 60
+    result = run(name="testConnection", params={"timeout": limit}, cancelled=lambda: why == "cancelled" and asked.is_set())
+    over.set()
+    assert result["outcome"] == why
+    assert result["exitCode"] == -1
+    assert [step["step"] for step in result["output"]["steps"]] == ["name", "tcp", "login"]
+    assert ("had come as far as 'login'" in result["error"]) == (why == "timed_out")
+    assert host.shells == {}
 
 
 def test_a_command_that_is_silent_for_long_is_waited_for(host, run, monkeypatch):
