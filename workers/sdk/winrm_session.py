@@ -272,8 +272,7 @@ class _Adapter(HTTPAdapter):
         """Nothing: requests would add the roots it brings along."""
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
-        kwargs |= {"stream": True, "proxies": {}}
-        response = super().send(request, *args, **kwargs)
+        response = super().send(request, *args, **{**kwargs, "stream": True})
         self._session.answered(request, response)
         return response
 

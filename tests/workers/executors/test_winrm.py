@@ -105,7 +105,9 @@ def test_an_exit_code_without_sign_gets_one_and_an_impossible_one_counts_as_none
     assert "no exit code" in run("x")["error"]
 
 
-CODE = '<rsp:CommandState CommandId="x" State="http://schemas.microsoft.com/wbem/wsman/1/windows/shell/CommandState/Done">'
+CODE = (
+    '<rsp:CommandState CommandId="x" State="http://schemas.microsoft.com/wbem/wsman/1/windows/shell/CommandState/Done">'
+)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +116,10 @@ CODE = '<rsp:CommandState CommandId="x" State="http://schemas.microsoft.com/wbem
         ("Create", "<nothing/>"),
         ("Command", "<rsp:CommandResponse/>"),
         ("Command", "<rsp:CommandResponse><rsp:CommandId></rsp:CommandId></rsp:CommandResponse>"),
-        ("Receive", f"<rsp:ReceiveResponse>{CODE}<rsp:ExitCode>zero</rsp:ExitCode></rsp:CommandState></rsp:ReceiveResponse>"),
+        (
+            "Receive",
+            f"<rsp:ReceiveResponse>{CODE}<rsp:ExitCode>zero</rsp:ExitCode></rsp:CommandState></rsp:ReceiveResponse>",
+        ),
         ("Receive", '<rsp:ReceiveResponse><rsp:Stream Name="stdout">*</rsp:Stream></rsp:ReceiveResponse>'),
         ("Receive", '<rsp:ReceiveResponse><rsp:Stream Name="std">AAAA</rsp:Stream></rsp:ReceiveResponse>'),
         ("Receive", "<rsp:ReceiveResponse><rsp:CommandState/></rsp:ReceiveResponse>"),
@@ -434,7 +439,9 @@ def test_a_test_that_is_ended_says_how_far_it_came(host, run, why):
 
     host.fault["Command"] = hang
     limit = 3 if why == "timed_out" else 60
-    result = run(name="testConnection", params={"timeout": limit}, cancelled=lambda: why == "cancelled" and asked.is_set())
+    result = run(
+        name="testConnection", params={"timeout": limit}, cancelled=lambda: why == "cancelled" and asked.is_set()
+    )
     over.set()
     assert result["outcome"] == why
     assert result["exitCode"] == -1
@@ -489,8 +496,9 @@ def test_what_is_left_of_a_shell_after_the_end_does_not_change_the_result(host, 
 
 def test_a_host_that_ends_a_command_and_then_says_nothing_does_not_keep_the_result(host, run, monkeypatch):
     over = threading.Event()
+    monkeypatch.setattr(winrm_session, "READ_S", 600)
     monkeypatch.setattr(winrm_command, "_TIDY_S", 0.5)
-    host.fault["Signal"] = lambda handler, envelope: over.wait(60) and False
+    host.fault["Signal"] = lambda handler, envelope: over.wait(600) and False
     result = run(timeout_s=3600, params={"timeout": 3600})
     over.set()
     assert result["status"] == "success"

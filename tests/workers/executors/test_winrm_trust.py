@@ -7,6 +7,7 @@ import socket
 import threading
 
 import pytest
+import requests.adapters
 import spnego
 
 from easyalert.netguard import resolver
@@ -257,6 +258,23 @@ def test_the_name_is_looked_up_once_and_its_judged_address_dialled(tls, run, mon
     assert run(tls.entry)["status"] == "success"
     assert [name for name in asked if name in {"localhost", b"localhost"}] == ["localhost"]
     assert len(asked) == 1
+
+
+@pytest.mark.parametrize("use_ssl", [True, False])
+def test_a_name_that_leads_to_the_metadata_service_is_refused(run, monkeypatch, use_ssl):
+    answer = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("169.254.169.254", 5985))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [answer])
+    result = run(entry(5985, host="inside.example", useSsl=use_ssl))
+    assert "no setting opens it" in result["error"], result
+
+
+def test_the_roots_that_requests_brings_along_are_not_trusted_beside_the_owners(
+    tls, authority, run, monkeypatch, tmp_path
+):
+    (tmp_path / "other").mkdir()
+    other = throwaway_authority(tmp_path / "other", "localhost").root.read_text()
+    monkeypatch.setattr(requests.adapters, "DEFAULT_CA_BUNDLE_PATH", str(authority.root))
+    assert "is not trusted" in run(tls.entry | {"caCertificate": other})["error"]
 
 
 def test_proxies_of_the_environment_are_ignored(host, run, monkeypatch):
