@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import threading
 import time
@@ -122,7 +121,7 @@ def test_work_that_does_not_wake_is_left_to_its_daemon_thread(silent):
         go.wait(60)
         raise OSError
 
-    with pytest.raises(Ended), contextlib.ExitStack() as stack:
-        stack.callback(go.set)
+    with pytest.raises(Ended):
         blocked(silent, work, limit_s=0.1)
+    go.set()
     eventually(lambda: not threads(), what="the end of the thread")
