@@ -12,7 +12,8 @@ which cannot do that, is refused there unless the vault's entry has `allowUnencr
 printed is kept. Where the host cannot be reached for that, the error says that the command may run on.
 
 **Not tried.** This was written after the published protocol and tested against a server made from it, because no
-Windows host was at hand; `kerberos` has not been tried at all.
+Windows host was at hand; `kerberos` has not been tried at all. A text of more than about 3,000 characters goes to
+PowerShell's standard input instead of its command line; that is the part which a real host may take differently.
 """
 
 from __future__ import annotations
