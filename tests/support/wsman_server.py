@@ -44,6 +44,8 @@ TIMED_OUT, NO_SHELL, DENIED, QUOTA, ENVELOPE, NO_RESOURCE = (
     2150858752,
 )
 BOUNDARY = b"--Encrypted Boundary"
+_ENVIRONMENT = threading.Lock()
+"""The acceptor finds its accounts through it."""
 
 
 class FaultError(Exception):
@@ -93,22 +95,25 @@ class WsmanServer:
             domain, _, user = name.rpartition("\\")
             lines.append(f"{domain}:{user}:{password}\n")
         self.file.write_text("".join(lines))
-        with self.lock:
-            before = os.environ.get("NTLM_USER_FILE")
-            os.environ["NTLM_USER_FILE"] = str(self.file)
-            try:
-                return spnego.server(protocol="ntlm", channel_bindings=bindings)
-            finally:
-                _restore(before)
+        with self._own_accounts():
+            return spnego.server(protocol="ntlm", channel_bindings=bindings)
 
     def accept(self, acceptor, token):
-        with self.lock:
+        with self._own_accounts():
+            return acceptor.step(token)
+
+    @contextlib.contextmanager
+    def _own_accounts(self):
+        with _ENVIRONMENT:
             before = os.environ.get("NTLM_USER_FILE")
             os.environ["NTLM_USER_FILE"] = str(self.file)
             try:
-                return acceptor.step(token)
+                yield
             finally:
-                _restore(before)
+                if before is None:
+                    del os.environ["NTLM_USER_FILE"]
+                else:
+                    os.environ["NTLM_USER_FILE"] = before
 
     @property
     def actions(self):
@@ -127,13 +132,6 @@ def _binding(chain):
     pem = re.search(r"-----BEGIN CERT.*?-----END CERTIFICATE-----", chain.read_text(), re.DOTALL)[0]
     data = b"tls-server-end-point:" + hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).digest()
     return spnego.channel_bindings.GssChannelBindings(application_data=data)
-
-
-def _restore(value):
-    if value is None:
-        os.environ.pop("NTLM_USER_FILE", None)
-    else:
-        os.environ["NTLM_USER_FILE"] = value
 
 
 class _Server(ThreadingHTTPServer):

@@ -13,19 +13,11 @@ import spnego
 from easyalert.netguard import resolver
 from tests.support.ports import free_port
 from tests.support.tls import throwaway_authority
+from tests.support.wsman_case import HI, entry, run_job
 from tests.support.wsman_server import WsmanServer
-from workers.executors.winrm import Winrm
 from workers.sdk import winrm_session
-from workers.sdk.harness import Harness
 
 pytestmark = pytest.mark.system
-
-PASSWORD = "pass-w0rd-of-admin"
-HI = "Write-Output 'hi'"
-
-
-def entry(port, **more):
-    return {"host": "127.0.0.1", "port": port, "username": "admin", "password": PASSWORD, **more}
 
 
 @pytest.fixture(scope="module")
@@ -48,11 +40,8 @@ def tls(tmp_path, authority):
 
 @pytest.fixture
 def run(tmp_path):
-    def job(credential, params=None, *, name="executeCommand", timeout_s=60):
-        given = {"timeout": 60, "command": HI, "connectionConfig": {}, **(params or {})}
-        ran = Harness(Winrm(), tmp_path, credential=credential).run(name, given, timeout_s=timeout_s)
-        assert PASSWORD not in str(ran.recorded)
-        return ran.recorded
+    def job(credential, params=None, **how):
+        return run_job(tmp_path, credential, {"command": HI, "connectionConfig": {}, **(params or {})}, **how)
 
     return job
 
