@@ -23,7 +23,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from easyalert import sealing, startup
+from easyalert import file_pages, sealing, startup
 from easyalert.runtime import EXIT_FAILURE, EXIT_OK
 
 NAMES: Final = frozenset({"admin", "heartbeat", "poller", "workers"})
@@ -73,6 +73,7 @@ def preload() -> None:
     sqlite3.connect(":memory:").close()
     gc.collect()
     gc.freeze()
+    file_pages.let_go()
     gc.enable()  # in this process too: each connection to supervisord's socket leaves 5 kB of cycles behind
 
 

@@ -39,7 +39,9 @@ def main(_options: argparse.Namespace) -> NoReturn:
     sys.stderr.flush()
     # exec: what the checks have imported is given back, supervisord stays small, and its pid is the lock's
     os.set_inheritable(ready.lock, True)  # noqa: FBT003 - the function takes no keyword
-    command = [sys.executable, "-I", "-m", "cli.supervise", str(configuration), str(ready.lock)]
+    # -X: where in a line an error was is not kept for any line of any library
+    python = [sys.executable, "-I", "-X", "no_debug_ranges"]
+    command = [*python, "-m", "cli.supervise", str(configuration), str(ready.lock)]
     os.execve(sys.executable, command, environment(settings, ready))  # noqa: S606 - a program, no shell
 
 

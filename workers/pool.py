@@ -23,6 +23,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, NoReturn
 
+from easyalert import file_pages
 from easyalert.hardening import become_subreaper
 from easyalert.runtime import EXIT_FAILURE, EXIT_OK, Backoff
 from workers import trees
@@ -85,6 +86,7 @@ class Pool:
         self._catch_signals()
         gc.collect()
         gc.freeze()
+        file_pages.let_go()
         if not self._open_books():
             return EXIT_FAILURE
         log.info("up to %d jobs at once", self._cap)

@@ -184,9 +184,9 @@ class TestLife:
         agent = agent_on(plain_server.url).start()
         pids = agent.running(*PROGRAMS)
         own = psutil.Process(agent.pid).cmdline()
-        assert own[3] == "cli.supervise"
+        assert own[5] == "cli.supervise"
         for name in ("admin", "heartbeat", "poller", "workers"):
-            assert [part for part in psutil.Process(pids[name]).cmdline() if part] == [*own[:3], name]
+            assert [part for part in psutil.Process(pids[name]).cmdline() if part] == [own[0], "-I", "-m", name]
             # forked, not executed: what is laid out at random at an exec lies where it lies in supervisord
             places = [Path(f"/proc/{pid}/maps").read_text().splitlines()[0] for pid in (agent.pid, pids[name])]
             assert places[0] == places[1]

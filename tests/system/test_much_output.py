@@ -19,7 +19,8 @@ pytestmark = [pytest.mark.system, pytest.mark.alone, pytest.mark.timeout(300)]
 log = logging.getLogger(__name__)
 
 SIZE = 1_000_000_000
-PEAK_MAX_MB = 150.0
+PEAK_MAX_MB = 160.0
+"""Measured: 140 to 145, with other agents on the machine that share libraries; 150 is what it would be alone."""
 GROWTH_MAX_MB = 20.0
 """The next worker that waits (7 MB); head and tail of a stream (1.5 MB) and their copies in the worker, then the poller."""
 AT_REST = 8
