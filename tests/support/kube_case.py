@@ -1,7 +1,7 @@
 """What tests of the kubernetes executor share: a cluster with something in it, and running one action on it."""
 
 from tests.support.kube_api import TOKEN
-from tests.support.kube_state import RESOURCES
+from tests.support.kube_objects import RESOURCES
 from workers.executors.kubernetes import Kubernetes
 from workers.sdk.harness import Harness
 
