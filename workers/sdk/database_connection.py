@@ -16,7 +16,7 @@ import certifi
 from pydantic import BeforeValidator, Field, field_validator
 
 from easyalert.errors import AgentFault, CredentialError
-from workers.sdk.connection import Connection, SecretText
+from workers.sdk.connection import Connection, OwnersOnly, SecretText
 from workers.sdk.context import Context
 from workers.sdk.parameters import Count, Line
 
@@ -66,10 +66,11 @@ class DatabaseConnection(Connection):
         description="disable, require (encrypted, not verified), verify-ca (only its authority), else verify-full. "
         "Not given: verify-full when there is a `caCertificate`, else require.",
     )
-    ca_certificate: Pem | None = Field(
+    ca_certificate: Annotated[Pem, OwnersOnly()] | None = Field(
         default=None,
         alias="caCertificate",
-        description="Certificates of the authorities to trust, PEM; not given: those the machine trusts.",
+        description="Certificates of the authorities to trust, PEM; not given: those the machine trusts. Counts in the "
+        "vault's entry only.",
     )
     client_certificate: Pem | None = Field(
         default=None, alias="clientCertificate", description="The agent's own certificate for this server, PEM."

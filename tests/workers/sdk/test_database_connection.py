@@ -11,6 +11,8 @@ from tests.support.database_servers import PASSWORD
 from tests.support.ports import free_port
 from tests.support.waiting import eventually
 from workers.executors.database import Database
+from workers.sdk import read_connection
+from workers.sdk.database_connection import DatabaseConnection
 from workers.sdk.harness import Harness
 
 pytestmark = pytest.mark.system
@@ -49,6 +51,13 @@ def test_a_connection_without_host_is_bound_to_the_default(tmp_path):
     with pytest.raises(PolicyRefused):
         asyncio.run(Database().run(ctx, "executeQuery"))
     assert bound == ["localhost"]
+
+
+def test_whom_to_trust_is_the_owners_to_say(tmp_path):
+    """A job with an authority of its own could have the password sent to whoever is on the way."""
+    job = {"caCertificate": "of the job", "connectionConfig": {"caCertificate": "of the job"}}
+    ctx = Harness(Database(), tmp_path, credential={"host": "h", "password": "x-password"}).context("executeQuery", job)
+    assert read_connection(ctx, DatabaseConnection).ca_certificate is None
 
 
 @pytest.mark.parametrize(
