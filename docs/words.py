@@ -52,11 +52,12 @@ def meaning_of(field: FieldInfo) -> str:
 
 
 def _bounds(metadata: list[Any]) -> Iterator[str]:
+    lengths = [rule.max_length for rule in metadata if isinstance(rule, MaxLen)]
     for rule in metadata:
         if type(rule) in _BOUNDS:
             yield _BOUNDS[type(rule)] + str(getattr(rule, rule.__slots__[0]))
-        elif isinstance(rule, MaxLen):
-            yield f"at most {rule.max_length} long"
+    if lengths:
+        yield f"at most {min(lengths)} long"  # a field may narrow the length that its type has
 
 
 def _type_word(annotation: Any, words: dict[Any, str]) -> str:

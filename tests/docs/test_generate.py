@@ -1,14 +1,18 @@
 """The pages made from code say what the code says."""
 
 from pathlib import Path
+from typing import Annotated
 
 import pytest
+from pydantic import BaseModel, Field
 
 from controlplane.settings import ControlPlaneSettings
 from docs.executor_pages import EXECUTORS_FOLDER, executor_pages
 from docs.generate import settings_page
+from docs.words import type_of
 from easyalert.settings import AgentSettings
 from workers.registry import Registry
+from workers.sdk.parameters import Line
 
 ROOT = Path(__file__).parents[2]
 
@@ -68,3 +72,14 @@ def test_every_parameter_and_action_has_a_meaning(kind):
     for model in models:
         for name, field in model.model_fields.items():
             assert field.description, f"{model.__name__}.{name} of {kind} has no description"
+
+
+def test_of_two_lengths_the_one_that_counts_is_shown():
+    """A field may narrow what its type allows, or seem to widen it."""
+
+    class Sample(BaseModel):
+        narrowed: Annotated[Line, Field(max_length=10)]
+        widened: Annotated[Line, Field(max_length=9_999)]
+
+    assert type_of(Sample.model_fields["narrowed"]) == "text, at most 10 long"
+    assert type_of(Sample.model_fields["widened"]) == "text, at most 4096 long"

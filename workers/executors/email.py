@@ -46,7 +46,7 @@ from workers.sdk import (
 from workers.sdk.dialing import dial
 from workers.sdk.mail import Attachment, Mail, addresses, write
 from workers.sdk.mail_connection import EmailConnection
-from workers.sdk.parameters import Limited, Line
+from workers.sdk.parameters import Limited
 from workers.sdk.rich import RichParameters
 from workers.sdk.rich_email import email_bodies
 from workers.sdk.steps import Steps
@@ -65,7 +65,7 @@ _HOST_NAME: Final = re.compile(r"[A-Za-z0-9.-]{1,253}", re.ASCII)
 class MailParameters(Limited, RichParameters):
     """One mail."""
 
-    to: Line = Field(max_length=50_000, description="Recipients, comma-separated.")
+    to: str = Field(max_length=50_000, description="Recipients, comma-separated.")
     cc: str = Field(default="", max_length=50_000, description="Further ones, seen by all.")
     bcc: str = Field(default="", max_length=50_000, description="Further ones, seen by nobody.")
     reply_to: str = Field(default="", alias="replyTo", max_length=1_000, description="Where answers go.")

@@ -120,6 +120,15 @@ def test_a_rich_mail_without_data_is_the_plain_one(send):
     assert mail.get_content_type() == "text/plain"
 
 
+def test_many_recipients(send):
+    """500 may be named (`RECIPIENTS_MAX`), so a line of their addresses is long."""
+    named = [f"somebody.number.{number}@example.com" for number in range(500)]
+    with SmtpServer() as server:
+        result = send(server, {"to": ", ".join(named)})
+    assert result["output"]["recipientCount"] == len(named), result
+    assert server.handler.mails[0].rcpt_tos == named
+
+
 def test_names_beyond_ascii_and_with_commas(send):
     """Defect D15: the name is encoded and the address is not; a comma in a quoted name splits nothing."""
     with SmtpServer() as server:
