@@ -6,7 +6,6 @@ import asyncio
 import base64
 import json
 import math
-import ssl
 import time
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Final
@@ -26,8 +25,8 @@ from workers.sdk.http_body import HttpBody
 from workers.sdk.parameters import Line
 from workers.sdk.steps import Steps
 from workers.sdk.stopping import at_the_jobs_limit, time_for
-from workers.sdk.tls import tls_context, tls_failure
-from workers.sdk.web_steps import WebSteps
+from workers.sdk.tls import tls_context
+from workers.sdk.web_steps import WebSteps, no_answer
 
 ATTEMPTS: Final = 4
 """Of one request, the repetitions after a 429 included."""
@@ -165,7 +164,7 @@ class JiraCall:
                 raise TimeoutError from None
             raise TargetError(f"{self.connection.where} gave no complete answer within {self.seconds:g} s") from None
         except httpx.TransportError as error:
-            raise _no_answer(error, self.connection.where) from None
+            raise no_answer(error, self.connection.where) from None
         finally:
             self.in_doubt = self.in_doubt or watch.sent
 
@@ -197,12 +196,3 @@ async def _once(ctx: Context, client: httpx.AsyncClient, request: httpx.Request)
     await response.aclose()
     pause = retry_after_seconds(response.headers.get("retry-after"), cap=math.inf)
     return Answer(response.status_code, body.redacted(ctx.redactor), body.parsed()), pause
-
-
-def _no_answer(error: httpx.TransportError, where: str) -> TargetError:
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ssl.SSLError):
-            return tls_failure(cause, where)
-        cause = cause.__cause__ or cause.__context__
-    return TargetError(f"no answer from {where}: {error or type(error).__name__}")

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import socket
 import ssl
 import time
@@ -35,6 +34,7 @@ from workers.sdk.blocking import Blocking, Ended
 from workers.sdk.context import Context
 from workers.sdk.dialing import inside_policy
 from workers.sdk.kubernetes_answers import answer_error
+from workers.sdk.tls import load_own_certificate
 
 ANSWER_MAX_BYTES: Final = 33_554_432
 """Of one answer that is read as a whole: a page of objects, a status."""
@@ -248,22 +248,10 @@ def _tls(access: ClusterAccess) -> ssl.SSLContext:
         context.verify_mode = ssl.CERT_NONE
     if access.certificate and access.key:
         try:
-            with _in_memory(f"{access.certificate}\n{access.key}\n") as path:
-                context.load_cert_chain(path, password=lambda: "")
+            load_own_certificate(context, access.certificate, access.key)
         except (ssl.SSLError, ValueError):
             raise CredentialError("the kubeconfig's client certificate and key do not belong together") from None
     return context
-
-
-@contextlib.contextmanager
-def _in_memory(text: str) -> Iterator[str]:
-    """The path of a file that holds `text` and is on no disk, for as long as the body runs."""
-    descriptor = os.memfd_create("easyalert", os.MFD_CLOEXEC)
-    try:
-        os.write(descriptor, text.encode())
-        yield f"/proc/self/fd/{descriptor}"
-    finally:
-        os.close(descriptor)
 
 
 def read_object(text: bytes, place: str) -> dict[str, Any]:

@@ -16,8 +16,6 @@ so. Nothing else is sent again.
 from __future__ import annotations
 
 import asyncio
-import os
-import ssl
 import time
 from collections.abc import Coroutine
 from dataclasses import dataclass
@@ -35,6 +33,7 @@ from workers.sdk.result import ExecutorResult, failure
 from workers.sdk.steps import StepName, Steps
 from workers.sdk.stopping import at_the_jobs_limit, cancelled, time_for, until_cancelled
 from workers.sdk.tls import tls_context
+from workers.sdk.web_steps import reason
 
 ATTEMPTS: Final = 3
 PAUSE_S: Final = 5
@@ -171,7 +170,7 @@ class Post:
                 await answer.aclose()
         except httpx.TransportError as error:
             # not its text: that may hold the URL, and a webhook's URL is its secret
-            raise TargetError(f"no answer from {host} ({_reason(error)})") from None
+            raise TargetError(f"no answer from {host} ({reason(error)})") from None
         self.exchanged_s = time.monotonic() - max([began, *self._began.values()])
         return Answer(answer.status_code, answer.headers, text.text())
 
@@ -191,7 +190,7 @@ class Post:
         if state == "complete":
             self.steps.passed(step, took, self._tls_of(info) if step == "tls" else "")
         elif not self._name_failed:
-            self.steps.failed(step, took, _reason(info.get("exception")))
+            self.steps.failed(step, took, reason(info.get("exception")))
 
     @staticmethod
     def _tls_of(info: dict[str, Any]) -> str:
@@ -221,23 +220,3 @@ class _Watched(SystemResolver):
             raise
         self._post.looked_up(time.monotonic() - began, None, ", ".join(found[:4]))
         return found
-
-
-def _reason(error: object) -> str:
-    """In words, without anything that the error quotes."""
-    cause = error
-    while isinstance(cause, BaseException):  # what the transport says wraps what the system said
-        said = getattr(cause, "verify_message", None)
-        if said:
-            return f"its certificate is not trusted: {said}"
-        if isinstance(cause, OSError) and cause.errno and not isinstance(cause, ssl.SSLError):
-            return os.strerror(cause.errno)  # the event loop puts its own words into `strerror`
-        cause = cause.__cause__ or cause.__context__
-    named = (
-        (httpx.ConnectTimeout, "no connection in time"),
-        (httpx.TimeoutException, "no complete answer in time"),
-        (httpx.ConnectError, "no connection"),
-        (httpx.NetworkError, "the connection broke"),
-        (httpx.RemoteProtocolError, "the connection ended"),
-    )
-    return next((words for kind, words in named if isinstance(error, kind)), type(error).__name__)

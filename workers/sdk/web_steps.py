@@ -9,12 +9,18 @@
 
 from __future__ import annotations
 
+import os
+import ssl
 import time
+from collections.abc import Iterator
 from typing import Any, Final
 
-from easyalert.errors import EasyAlertError
+import httpx
+
+from easyalert.errors import EasyAlertError, TargetError
 from easyalert.netguard.resolver import SystemResolver
 from workers.sdk.steps import StepName, Steps
+from workers.sdk.tls import tls_failure
 
 _CONNECTION: Final[dict[str, StepName]] = {"connection.connect_tcp": "tcp", "connection.start_tls": "tls"}
 _SENDING: Final = ("http11.send_request_headers.started", "http2.send_request_headers.started")
@@ -63,4 +69,49 @@ class WebSteps:
             return
         self._failed = True
         error = info.get("exception")
-        self.steps.failed(name, max(0.0, took), str(error) if isinstance(error, EasyAlertError) else "failed")
+        said = str(error) if isinstance(error, EasyAlertError) else reason(error)
+        self.steps.failed(name, max(0.0, took), said)
+
+
+class NoAnswer(TargetError):  # noqa: N818 - the condition, as in the error tree
+    """No answer came, or not the whole of it: another attempt may have more luck."""
+
+
+def no_answer(error: httpx.TransportError, where: str) -> TargetError:
+    """What to say of an exchange that failed. `where` is an origin; the error's own text may hold what was sent."""
+    failed = next((cause for cause in _causes(error) if isinstance(cause, ssl.SSLError)), None)
+    if failed is not None:
+        return tls_failure(failed, where)
+    said = next((words for cause in _causes(error) if (words := _of_the_system(cause))), None)
+    return NoAnswer(f"no answer from {where}: {said or error or type(error).__name__}")
+
+
+def reason(error: object) -> str:
+    """Why an exchange failed, in words, without anything that the error quotes."""
+    for cause in _causes(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"its certificate is not trusted: {cause.verify_message}"
+        said = _of_the_system(cause)
+        if said:
+            return said
+    named = (
+        (httpx.ConnectTimeout, "no connection in time"),
+        (httpx.TimeoutException, "no complete answer in time"),
+        (httpx.ConnectError, "no connection"),
+        (httpx.NetworkError, "the connection broke"),
+        (httpx.RemoteProtocolError, "the connection ended"),
+    )
+    return next((words for kind, words in named if isinstance(error, kind)), type(error).__name__)
+
+
+def _causes(error: object) -> Iterator[BaseException]:
+    """What the transport says wraps what the system said."""
+    while isinstance(error, BaseException):
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _of_the_system(error: BaseException) -> str | None:
+    if isinstance(error, OSError) and error.errno and not isinstance(error, ssl.SSLError):
+        return os.strerror(error.errno)  # the event loop puts its own words into `strerror`
+    return None
