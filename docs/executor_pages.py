@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from docs.words import default_of, meaning_of, type_of
 from workers.registry import Registry
-from workers.sdk.connection import Connection, secret_names
+from workers.sdk.connection import Connection, owners_only, secret_names
 from workers.sdk.executor import ActionSpec, Executor
 
 EXECUTORS_FOLDER = Path(__file__).parent / "executors"
@@ -51,7 +51,10 @@ def _page(executor: Executor) -> Iterator[str]:
 
 def _connection(model: type[Connection]) -> Iterator[str]:
     yield "\n## Connection\n"
-    yield "From the vault's entry; what it does not say, from the job's parameters or their `connectionConfig`."
+    if owners_only(model):
+        yield "From the vault's entry only."
+    else:
+        yield "From the vault's entry; what it does not say, from the job's parameters or their `connectionConfig`."
     if model.address:
         names = ", ".join(f"`{name}`" for name in model.address)
         yield f"A secret is bound to its address ({names}) and is never sent to another."

@@ -16,39 +16,49 @@ A `host` without scheme means https. A request with a credential to any other or
 to none, is refused before a connection is opened, instead of being sent without it: whoever names a connection wants
 its credential used. A connection without vault entry, or whose entry holds no secret, is sent without (contract 3.0).
 
-**Time.** `timeout`, else `timeoutSeconds`, else 30 s, limits the whole exchange, never beyond the job's own limit.
+**Certificates.** `clientCertificate` and `clientKey` of the vault's entry are a credential like the others and are used
+for that origin only; `caCertificate` says whom to trust there instead of the machine's authorities.
+
+**Time.** `timeout`, else `timeoutSeconds`, else 30 s, limits the whole exchange, never beyond the job's own limit. What
+had come when an exchange was cut off, timed out or was cancelled is in the output, with `truncated: true`.
+
+**Retries.** With `retries`, a GET, HEAD, OPTIONS, PUT or DELETE is tried again after the answers of `retryOn`, or when
+no whole answer came. Pauses are those of `Retry-After`, else they grow from one second to 30. The time limit above is
+then that of each attempt; all of them together end with the job's own, which `timeout` sets too: for a short one of
+each attempt, give `timeoutSeconds`. `attempts` in the output lists each with its status or error, its time and the
+pause after it.
 
 **Assertions**, when given, decide for every status: `statusCodes: "404"` makes a 404 the expected answer, and a
 redirect does not pass for a 200. Without `statusCodes` the status must be below 400, as without assertions.
+
+**The test** of a connection reports its steps: name, tcp, tls, then login (401 fails it) where there is a credential,
+and permission (any other status from 400 on fails it).
 """
 
 from __future__ import annotations
 
-import asyncio
 import re
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Awaitable
+from typing import Annotated, Any, Final, Literal
 
-import httpx
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from easyalert import __version__
-from easyalert.errors import EasyAlertError, InvalidParameter, PolicyRefused, TargetError
-from easyalert.netguard.judge import NetworkPolicy
+from easyalert.errors import Fault, InvalidParameter, TargetError
 from easyalert.netguard.naming import connection_address, join_url
 from easyalert.netguard.target import Target, parse_target
-from easyalert.netguard.transport import guarded_client
 from workers.sdk import Context, Executor, ExecutorResult, action, failure, success
-from workers.sdk.http_assertions import Assertions
-from workers.sdk.http_body import HttpBody
-from workers.sdk.http_redirects import MAX_REDIRECTS, REDIRECTS, Hop, next_hop
-from workers.sdk.http_request import BodyType, auth_header, encode_body, header_list, with_query
-from workers.sdk.parameters import Limited
+from workers.sdk.http_assertions import Assertions, StatusRange
+from workers.sdk.http_connection import Access, HttpConnection, access_to
+from workers.sdk.http_exchange import Attempt
+from workers.sdk.http_redirects import MAX_REDIRECTS, Hop
+from workers.sdk.http_request import BodyType, encode_body, header_list, with_query
+from workers.sdk.http_retries import REPEATABLE, RETRIES_MAX, USUALLY, Attempts, retry_ranges
+from workers.sdk.parameters import Count, Limited
 from workers.sdk.stopping import cancelled, until_cancelled
 
 DEFAULT_TIMEOUT_S: Final = 30.0
 TEST_TIMEOUT_S: Final = 10.0
-_CANCELLED: Final = "cancelled while waiting for the answer; the request may have taken effect"
 
 _METHOD: Final = re.compile(r"[A-Z0-9!#$%&'*+.^_`|~-]{1,32}", re.ASCII)
 
@@ -83,6 +93,14 @@ class RequestParameters(_OfConnection):
         alias="followRedirects",
         description=f"At most {MAX_REDIRECTS}; never from https to http, never with a credential to another origin.",
     )
+    retries: Count = Field(
+        default=0, le=RETRIES_MAX, description=f"How often to try again; for {', '.join(REPEATABLE)} only."
+    )
+    retry_on: Annotated[tuple[StatusRange, ...], BeforeValidator(retry_ranges)] = Field(
+        default=(),
+        alias="retryOn",
+        description=f'Statuses, as in `statusCodes`, and `no-answer`. Not given: `"{USUALLY}"`.',
+    )
     assertions: Assertions = Field(default_factory=Assertions, description="What the answer must be.")
 
     @field_validator("headers", "query_params", "assertions", mode="before")
@@ -112,39 +130,34 @@ class ConnectionTestParameters(_OfConnection):
     host: str = Field(default="", description="As `baseUrl`; https is assumed.")
 
 
-@dataclass(frozen=True)
-class _Exchanged:
-    """An answer, its body, and how many redirects led to it."""
-
-    answer: httpx.Response
-    body: HttpBody
-    followed: int
-
-
 class HttpExecutor(Executor):
     """Requests through the address guard. Holds nothing between jobs: a client keeps cookies."""
 
     kind = "http"
+    connection = HttpConnection
 
     @action("request", idempotent=lambda params: params.method in {"GET", "HEAD"})
     async def request(self, ctx: Context, params: RequestParameters) -> ExecutorResult:
         """Send one request; 2xx and 3xx are success unless assertions say otherwise."""
+        if params.retries and params.method not in REPEATABLE:
+            raise InvalidParameter("retries", f"is for {', '.join(REPEATABLE)} only: others may take effect twice")
         credential = ctx.credential() or {}
         base = params.base_url or connection_address(params.connection_config) or connection_address(credential)
         target = parse_target(with_query(join_url(base, params.url), params.query_params), ctx.network_policy)
         body, content_type = encode_body(params.body, params.body_type, params.raw_content_type)
         headers = header_list(params.headers, content_type)
         bound = (connection_address(credential), connection_address(params.connection_config), params.base_url)
-        hop = _hop(params.method, target, headers, body, _auth(ctx, credential, target, bound))
-        exchange = _exchange(ctx, hop, params.seconds(DEFAULT_TIMEOUT_S), follow=params.follow_redirects)
-        exchanged = await until_cancelled(ctx, exchange)
-        if exchanged is None:
-            return cancelled(_CANCELLED)
-        output, status = _output(ctx, exchanged), exchanged.answer.status_code
-        problem = params.assertions.problem(status, exchanged.body)
-        if problem is None and status >= 400 and not params.assertions.status_codes:
-            problem = f"HTTP {status}"
-        return success(output) if problem is None else failure(problem, output=output)
+        access = access_to(ctx, target, bound)
+        hop = _hop(params.method, target, headers, body, access)
+        seconds = params.seconds(DEFAULT_TIMEOUT_S)
+        attempts = Attempts(
+            lambda: Attempt(ctx, hop, seconds, access.tls, params.follow_redirects),
+            params.retries,
+            params.retry_on,
+            params.assertions.status_codes,
+        )
+        ended = await _end_of(ctx, attempts)
+        return _judged(attempts, params.assertions) if ended is None else ended
 
     @action("testConnection", idempotent=True)
     async def test_connection(self, ctx: Context, params: ConnectionTestParameters) -> ExecutorResult:
@@ -160,18 +173,111 @@ class HttpExecutor(Executor):
         if not asked:
             raise InvalidParameter("connectionConfig.baseUrl", "is required (or url, or host)")
         target = parse_target(asked, ctx.network_policy, parameter="connectionConfig.baseUrl")
-        auth = _auth(ctx, credential, target, addresses)
+        access, seconds = access_to(ctx, target, addresses), params.seconds(TEST_TIMEOUT_S)
         for method in ("HEAD", "GET"):
-            exchange = _exchange(ctx, _hop(method, target, [], None, auth), params.seconds(TEST_TIMEOUT_S))
-            exchanged = await until_cancelled(ctx, exchange)
-            if exchanged is None:
-                return cancelled(_CANCELLED)
-            output, status = _output(ctx, exchanged), exchanged.answer.status_code
-            if status not in {405, 501}:
+            attempt = Attempt(ctx, _hop(method, target, [], None, access), seconds, access.tls)
+            ended = await _end_of_test(ctx, attempt)
+            if ended is not None or (attempt.answer and attempt.answer.status_code not in {405, 501}):
                 break
-        message = f"{target.short_origin} answered {status} to {method}"
-        output["message"] = message
-        return success(output) if status < 400 else failure(f"HTTP {status}", output=output)
+        return _tested(attempt, access) if ended is None else ended
+
+
+async def _end_of(ctx: Context, attempts: Attempts) -> ExecutorResult | None:
+    """None when there is an answer, else the result: with what had come of it, and what may have happened."""
+    try:
+        done = await until_cancelled(ctx, _true(attempts.carry_out()))
+    except TargetError as error:
+        output = _output(attempts)
+        tried = f" ({len(attempts.made)} attempts)" if len(attempts.made) > 1 else ""
+        return failure(f"{error}{tried}{attempts.last.fate}", output=output, exit_code=-1)
+    except TimeoutError:
+        sentence = f"timed out after {ctx.timeout_s} seconds{attempts.last.fate}"
+        return failure(sentence, output=_output(attempts), exit_code=-1, outcome="timed_out")
+    if done is None:
+        sentence = f"cancelled while waiting for the answer{attempts.last.fate}"
+        return cancelled(sentence, output=_output(attempts))
+    return None
+
+
+async def _true(work: Awaitable[None]) -> bool:
+    await work
+    return True
+
+
+def _output(attempts: Attempts) -> dict[str, Any] | None:
+    output = attempts.last.output()
+    if attempts.retries:
+        output = {**(output or {}), "attempts": attempts.made}
+    return output
+
+
+def _judged(attempts: Attempts, assertions: Assertions) -> ExecutorResult:
+    """The result of an answer."""
+    answer, body, output = attempts.last.answer, attempts.last.body, _output(attempts)
+    if answer is None or body is None:  # never: it was read to its end
+        raise TargetError("no answer")
+    problem = assertions.problem(answer.status_code, body)
+    if problem is None and answer.status_code >= 400 and not assertions.status_codes:
+        problem = f"HTTP {answer.status_code}"
+    if problem is None:
+        return success(output)
+    if attempts.too_long_s is not None:
+        problem += f"; it asks for a pause of {attempts.too_long_s:g} s, and less is left of this job's time"
+    elif len(attempts.made) > 1:
+        problem += f" ({len(attempts.made)} attempts)"
+    return failure(problem, output=output)
+
+
+async def _end_of_test(ctx: Context, attempt: Attempt) -> ExecutorResult | None:
+    """None when there is an answer, else the result, whose error names the step that failed."""
+    outcome: Literal["finished", "timed_out", "cancelled"] = "finished"
+    try:
+        if await until_cancelled(ctx, _true(attempt.carry_out())):
+            return None
+        outcome, sentence = "cancelled", "cancelled while waiting for the answer"
+    except TargetError as error:
+        sentence = str(error)
+    except TimeoutError:
+        outcome, sentence = "timed_out", f"timed out after {ctx.timeout_s} seconds"
+    steps = attempt.steps.report()
+    if not steps or steps[-1]["ok"]:  # connected, and then nothing came
+        attempt.steps.failed("permission", _exchange_s(attempt), sentence)
+        steps = attempt.steps.report()
+    fault = None if outcome == "cancelled" else Fault.TARGET
+    sentence = f"{steps[-1]['step']}: {sentence}"
+    return failure(sentence, output={"steps": steps}, exit_code=-1, fault=fault, outcome=outcome)
+
+
+def _exchange_s(attempt: Attempt) -> float:
+    """Of its time, what is not in a step."""
+    in_steps_ms: int = sum(step["durationMs"] for step in attempt.steps.report())
+    return max(0.0, attempt.took_s - in_steps_ms / 1000)
+
+
+def _tested(attempt: Attempt, access: Access) -> ExecutorResult:
+    """The result of a test that got an answer."""
+    answer = attempt.answer
+    if answer is None:  # never: it was read to its end
+        raise TargetError("no answer")
+    status, took_s, steps = answer.status_code, _exchange_s(attempt), attempt.steps
+    credential = access.header is not None or access.own_certificate
+    problem = None
+    if status == 401:
+        said = "the credential is not accepted" if credential else "it wants a credential, and the vault has none"
+        problem = f"HTTP 401 (login): {said}"
+        steps.failed("login", took_s, said)
+    else:
+        if credential:
+            steps.passed("login", took_s, "not refused")
+        if status < 400:
+            steps.passed("permission", 0.0 if credential else took_s, f"HTTP {status}")
+        else:
+            problem = f"HTTP {status} (permission)"
+            steps.failed("permission", 0.0 if credential else took_s, f"HTTP {status}")
+    where = attempt.hop.target.short_origin
+    message = f"{where} answered {status} to {attempt.hop.method}"
+    output = {**(attempt.output() or {}), "message": message, "steps": steps.report()}
+    return success(output) if problem is None else failure(problem, output=output)
 
 
 def _hop(
@@ -179,8 +285,9 @@ def _hop(
     target: Target,
     headers: list[tuple[bytes, bytes]],
     body: bytes | None,
-    auth: tuple[bytes, bytes] | None,
+    access: Access,
 ) -> Hop:
+    auth = access.header
     if auth is not None:  # the credential replaces what the job says about the same header
         headers = [*(header for header in headers if header[0].lower() != auth[0].lower()), auth]
     given = {name.lower() for name, _ in headers}
@@ -191,91 +298,3 @@ def _hop(
     )
     headers = [*(default for default in defaults if default[0].lower() not in given), *headers]
     return Hop(method, target, tuple(headers), body)
-
-
-def _request(hop: Hop) -> httpx.Request:
-    try:
-        return httpx.Request(hop.method, hop.target.url, headers=list(hop.headers), content=hop.body)
-    except (httpx.InvalidURL, UnicodeError):
-        raise InvalidParameter("url", "is no URL that can be sent") from None
-
-
-async def _exchange(ctx: Context, hop: Hop, seconds: float, *, follow: bool = False) -> _Exchanged:
-    """A request and its answer, read up to the limit; with `follow`, the last answer of a chain of redirects.
-
-    `seconds` limit the whole of it. Raises TargetError when there is no whole answer, and as `next_hop` does.
-    """
-    limit = max(0.001, min(seconds, ctx.remaining()))
-    followed = 0
-    try:
-        async with asyncio.timeout(limit), guarded_client(ctx.network_policy, timeout=limit) as client:
-            answer = await client.send(_request(hop), stream=True)
-            while follow and answer.status_code in REDIRECTS and "location" in answer.headers:
-                await answer.aclose()
-                if followed == MAX_REDIRECTS:
-                    raise TargetError(f"{hop.target.short_origin} redirects on after {MAX_REDIRECTS} redirects")
-                followed += 1
-                hop = next_hop(hop, answer.status_code, answer.headers["location"], ctx.network_policy)
-                answer = await client.send(_request(hop), stream=True)
-            body = HttpBody(
-                content_encoding=answer.headers.get("content-encoding", ""),
-                content_type=answer.headers.get("content-type", ""),
-            )
-            async for piece in answer.aiter_raw():
-                body.feed(piece)
-                if body.full:
-                    break
-            await answer.aclose()
-    except (httpx.TimeoutException, TimeoutError):
-        if ctx.stopped() == "timed_out":
-            raise TimeoutError from None  # the job's limit, not the request's
-        raise TargetError(f"{hop.target.short_origin} gave no complete answer within {limit:g} s") from None
-    except httpx.TransportError as error:
-        raise TargetError(f"no answer from {hop.target.short_origin}: {error or type(error).__name__}") from None
-    return _Exchanged(answer, body, followed)
-
-
-def _output(ctx: Context, exchanged: _Exchanged) -> dict[str, Any]:
-    """The output of contract 3.3; of followed redirects, where the last one led."""
-    answer, body = exchanged.answer, exchanged.body
-    output: dict[str, Any] = {
-        "statusCode": answer.status_code,
-        "headers": {name.lower(): value for name, value in answer.headers.items()},
-        "body": body.redacted(ctx.redactor),
-        "bodyParsed": body.parsed(),
-        "truncated": body.truncated,
-    }
-    if exchanged.followed:
-        output |= {"redirectLocation": str(answer.request.url), "redirectFollowed": True}
-    if 300 <= answer.status_code < 400:
-        output |= {"redirectLocation": answer.headers.get("location", "unknown"), "redirectFollowed": False}
-    return output
-
-
-def _auth(
-    ctx: Context, credential: dict[str, Any], target: Target, addresses: tuple[str, ...]
-) -> tuple[bytes, bytes] | None:
-    """The header that carries the credential; None when there is none. Raises PolicyRefused for a foreign origin.
-
-    `addresses`: what may say where it belongs, the vault's entry first.
-    """
-    header = auth_header(credential, str(ctx.connection_id))
-    if header is None:
-        return None
-    address = next((address for address in addresses if address), "")
-    if not address:
-        raise PolicyRefused(
-            f"the credential of connection '{ctx.connection_id}' is bound to no origin, so it is not sent to "
-            f"{target.short_origin}; add baseUrl to the connection or to its vault entry"
-        )
-    try:
-        bound = parse_target(address, NetworkPolicy(allow_private=True), parameter="baseUrl").origin
-    except EasyAlertError as error:
-        raise PolicyRefused(f"the address of connection '{ctx.connection_id}' cannot be read: {error}") from None
-    if bound != target.origin:
-        raise PolicyRefused(
-            f"the credential of connection '{ctx.connection_id}' belongs to {bound} and is not sent to {target.origin}"
-        )
-    if not addresses[0]:
-        ctx.bind_credential(bound)
-    return header

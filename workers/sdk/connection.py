@@ -156,6 +156,11 @@ def secret_names(model: type[Connection]) -> list[str]:
     return [name for name, field in _wire_names(model) if _is_secret(field)]
 
 
+def owners_only(model: type[Connection]) -> bool:
+    """Whether nothing of it is ever taken from a job."""
+    return all(_has(field, OwnersOnly) for _, field in _wire_names(model))
+
+
 def _explained(ctx: Context, error: ValidationError) -> CredentialError:
     item = error.errors(include_input=False, include_url=False, include_context=False)[0]
     name = ".".join(str(part) for part in item["loc"]) or "entry"

@@ -11,6 +11,9 @@ from pydantic import Field, field_validator
 from workers.sdk.executor import Parameters
 from workers.sdk.http_body import HttpBody, parse_json
 
+StatusRange = tuple[int, int]
+"""First and last."""
+_LIST_MAX_CHARS: Final = 1_000
 _CODES: Final = re.compile(r"(\d{3})(?:-(\d{3}))?|([1-5])xx")
 
 
@@ -19,7 +22,7 @@ class Assertions(Parameters):
     base form does: a check that silently does not happen is worse than none.
     """
 
-    status_codes: tuple[tuple[int, int], ...] = Field(
+    status_codes: tuple[StatusRange, ...] = Field(
         default=(),
         alias="statusCodes",
         description='Accepted: `"200,201"`, `[200, 404]`, also `"200-299"` and `"2xx"`.',
@@ -42,12 +45,13 @@ class Assertions(Parameters):
     def _ranges(cls, value: Any) -> Any:
         if value is None:
             return ()
-        items = value if isinstance(value, list) else str(value).split(",")
-        return tuple(_range(str(item).strip().lower()) for item in items if str(item).strip())
+        items = [str(item) for item in value] if isinstance(value, list) else str(value).split(",")
+        codes = [item.strip(" ").lower() for item in items]
+        return tuple(status_range(code) for code in codes if code)
 
     def problem(self, status: int, body: HttpBody) -> str | None:
         """The first assertion that fails, as a sentence; None when all hold. `body` counts up to its limit."""
-        if self.status_codes and not any(first <= status <= last for first, last in self.status_codes):
+        if self.status_codes and not in_ranges(status, self.status_codes):
             return f"assertion failed: HTTP {status} is not one of the expected status codes"
         return self._body_problem(body) if self.body_contains or self.body_not_contains or self.json_path else None
 
@@ -64,7 +68,13 @@ class Assertions(Parameters):
         return None
 
 
-def _range(code: str) -> tuple[int, int]:
+def in_ranges(status: int, ranges: tuple[StatusRange, ...]) -> bool:
+    """Whether it is in one of them."""
+    return any(first <= status <= last for first, last in ranges)
+
+
+def status_range(code: str) -> StatusRange:
+    """Of `404`, `200-299`, `2xx`. Raises ValueError."""
     match = _CODES.fullmatch(code)
     if match is None:
         raise ValueError('must be status codes such as "200,201"')

@@ -40,6 +40,8 @@ class HttpBody:
         self._kept = bytearray()
         self._unsure = bytearray()  # fed, but nothing came out of it yet
         self._damaged = False
+        self.more_to_come = False
+        """True while the answer has not ended: what looks like the end of the body may be the middle of a secret."""
 
     @property
     def full(self) -> bool:
@@ -48,8 +50,8 @@ class HttpBody:
 
     @property
     def truncated(self) -> bool:
-        """True when there is more of the body than `text` gives: it is longer, or its compressed data is damaged."""
-        return self._damaged or len(self._kept) > BODY_MAX_BYTES
+        """True when there is more of the body than `text` gives: it is longer, damaged, or was cut off on its way."""
+        return self._damaged or self.more_to_come or len(self._kept) > BODY_MAX_BYTES
 
     def feed(self, piece: bytes) -> None:
         """Take the next piece; however well it is compressed, no more than the limit is unpacked."""
@@ -89,10 +91,10 @@ class HttpBody:
     def redacted(self, redactor: Redactor) -> str:
         """As `text`, with the secrets taken out before the cut."""
         whole = self._decode(bytes(self._kept))
-        if not self.full:
+        if not self.full and not self.more_to_come:
             return redactor.text(whole).encode()[:BODY_MAX_BYTES].decode("utf-8", "ignore")
-        # The rest was not read. Where replacements are shorter than secrets, the end of what was read may move to
-        # before the limit: what may be the beginning of a secret there is left out.
+        # The rest was not read, or never came: what may be the beginning of a secret at the end is left out. Where
+        # replacements are shorter than secrets, that end may move to before the limit.
         clean = redactor.stream().feed(whole.encode())
         return clean[:BODY_MAX_BYTES].decode("utf-8", "ignore")
 

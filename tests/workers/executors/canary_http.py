@@ -57,7 +57,7 @@ def _case(secret: Secret, base: str, server: Any) -> Case:
             ("followed", True, "success", bearer, True),
             ("failure", False, "error", basic, True),
             ("status-line", False, "error", bearer, False),
-            ("cut", False, "error", bearer, False),
+            ("cut", False, "error", bearer, True),
         )
     ]
     elsewhere = base.replace("127.0.0.1", "localhost")
@@ -69,6 +69,12 @@ def _case(secret: Secret, base: str, server: Any) -> Case:
         Job("http.request", {"url": base.replace("http:", "https:")}, bearer("wrong scheme"), ends="error", redacts=False),
         Job("http.request", {"url": "https" + base[4:]}, {**bearer("TLS"), "baseUrl": "https" + base[4:]}, ends="error", redacts=False),
         Job("http.request", {"url": "/body"}, {"baseUrl": base, "token": secret("no header can carry")}, ends="error", redacts=False),
+        Job("http.request", {"url": "/failure", "retries": 1, "retryOn": "500"}, basic("retried"), ends="error"),
+        Job("http.request", {"url": "/cut", "retries": 1}, bearer("retried and cut"), ends="error"),
+        Job("http.request", {}, {
+            "baseUrl": "https" + base[4:], "clientCertificate": "none", "clientKey": secret("http clientKey", lines=True),
+            "clientKeyPassphrase": secret("http clientKeyPassphrase"),
+        }, ends="error", redacts=False),
         Job("http.request", {"url": "/body", "assertions": {"bodyContains": "nowhere"}}, basic("assertion"), ends="error"),
         Job(
             "http.request",

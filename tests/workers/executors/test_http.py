@@ -5,25 +5,23 @@ import base64
 import gzip
 import json
 import logging
+import re
 import time
 from typing import ClassVar
 
 import pytest
 
-from easyalert.errors import AddressRefused, EasyAlertError, InvalidParameter, PolicyRefused, TargetError
+from easyalert.errors import AddressRefused, EasyAlertError, Fault, InvalidParameter, PolicyRefused
 from easyalert.logs import configure_logging
 from easyalert.netguard.judge import NetworkPolicy
-from easyalert.netguard.transport import system_trust
+from tests.support.ports import free_port
 from tests.support.raw_http import RawHttpServer
 from tests.support.tls import throwaway_authority
+from tests.workers.executors.http_case import OPEN, TOKEN, Echo, answer, context, runner
 from workers.executors.http import HttpExecutor
-from workers.sdk import Context, envelope
 from workers.sdk.executor_contract import ExecutorContract
 from workers.sdk.harness import Harness
 from workers.sdk.http_body import BODY_MAX_BYTES
-
-OPEN = NetworkPolicy(allow_private=True)
-TOKEN = "t0ken-t0ken-t0ken"
 
 
 class TestContract(ExecutorContract):
@@ -39,61 +37,9 @@ class TestContract(ExecutorContract):
         return Harness(self.executor(), tmp_path, network_policy=OPEN)
 
 
-def answer(status=200, body=b"", **headers):
-    head = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
-    return f"HTTP/1.1 {status} Word\r\n{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
-
-
-class Echo(RawHttpServer):
-    """Answers with what it got, as JSON; remembers it in `seen`."""
-
-    def __init__(self, **options):
-        super().__init__(self.echo, **options)
-        self.seen = []
-
-    async def echo(self, reader, writer):
-        head = self.requests[-1].split("\r\n")
-        method, path, _ = head[0].split(" ")
-        headers = dict(line.lower().split(": ", 1) for line in head[1:] if line)
-        body = await reader.readexactly(int(headers.get("content-length", 0)))
-        self.seen.append({"method": method, "path": path, "headers": headers, "body": body.decode()})
-        shown = b"" if method == "HEAD" else json.dumps(self.seen[-1]).encode()
-        writer.write(answer(body=shown, Content_Type="application/json"))
-        await writer.drain()
-
-
-def context(tmp_path, params, credential=None, *, name="request", policy=OPEN, **options):
-    options = {"timeout_s": 30, "connection_id": "conn-1" if credential is not None else None, **options}
-    return Context(
-        job_id="job_1",
-        action_type=f"http.{name}",
-        params=params,
-        tmp_dir=tmp_path,
-        mark="mark",
-        network_policy=policy,
-        read_credential=lambda _: credential,
-        **options,
-    )
-
-
-def fill(tree, address):
-    return json.loads(json.dumps(tree).replace("SERVER", address))
-
-
 @pytest.fixture
 def run(tmp_path):
-    """Runs one job against `server`; `{}` in parameters and credential stands for its address. Gives the envelope."""
-
-    def go(server, params, credential=None, *, name="request", **options):
-        async def job():
-            async with server.running() as port:
-                address = f"127.0.0.1:{port}"
-                ctx = context(tmp_path, fill(params, address), fill(credential, address), name=name, **options)
-                return envelope(ctx.job_id, await HttpExecutor().run(ctx, name), ctx.redactor, 1)
-
-        return asyncio.run(job())
-
-    return go
+    return runner(tmp_path)
 
 
 def refusal(run, server, params, credential=None, **options):
@@ -291,35 +237,36 @@ async def garbage(_reader, writer):
 
 def test_the_timeout_covers_the_exchange(run):
     started = time.monotonic()
-    with pytest.raises(TargetError, match=r"no complete answer within 0\.3 s"):
-        run(RawHttpServer(silent), {"url": "http://SERVER/", "timeout": "0.3"})
+    result = run(RawHttpServer(silent), {"url": "http://SERVER/", "timeout": "0.3"})
+    assert (result["status"], result["exitCode"], result["output"]) == ("error", -1, None)
+    assert result["error"].endswith("gave no complete answer within 0.3 s")
     assert time.monotonic() - started < 15, "30 s are the limit otherwise"
 
 
 def test_the_jobs_own_limit_is_a_time_out_of_the_job(run):
-    with pytest.raises(TimeoutError):
-        run(RawHttpServer(silent), {"url": "http://SERVER/"}, deadline=time.monotonic() + 0.3)
+    result = run(RawHttpServer(silent), {"url": "http://SERVER/"}, deadline=time.monotonic() + 0.3)
+    assert (result["exitCode"], result["error"]) == (-1, "timed out after 30 seconds")
 
 
 @pytest.mark.parametrize("broken", [cut, garbage])
-def test_a_broken_answer_is_the_targets_fault(run, broken):
-    with pytest.raises(TargetError, match=r"no answer from http://127\.0\.0\.1:\d+: ."):
-        run(RawHttpServer(broken), {"url": "http://SERVER/secret-path?token=x"})
+def test_a_broken_answer_is_the_targets_fault(tmp_path, broken):
+    async def job():
+        async with RawHttpServer(broken).running() as port:
+            ctx = context(tmp_path, {"url": f"http://127.0.0.1:{port}/secret-path?token=x"})
+            return await HttpExecutor().run(ctx, "request")
+
+    result = asyncio.run(job())
+    assert (result.exit_code, result.fault) == (-1, Fault.TARGET)
+    assert re.match(r"no answer from http://127\.0\.0\.1:\d+: .", result.error)
+    assert "token" not in result.error
 
 
-def test_nobody_listening_is_the_targets_fault_and_shows_no_query(tmp_path, run):
-    server = RawHttpServer()
-    asyncio.run(_start_and_stop(server))
-    with pytest.raises(TargetError) as caught:
-        asyncio.run(
-            HttpExecutor().run(context(tmp_path, {"url": f"http://127.0.0.1:{server.port}/?token=x"}), "request")
-        )
-    assert "token" not in str(caught.value)
-
-
-async def _start_and_stop(server):
-    async with server.running() as port:
-        server.port = port
+def test_nobody_listening_is_the_targets_fault_and_shows_no_query(tmp_path):
+    ctx = context(tmp_path, {"url": f"http://127.0.0.1:{free_port()}/?token=x"})
+    result = asyncio.run(HttpExecutor().run(ctx, "request"))
+    assert (result.exit_code, result.fault) == (-1, Fault.TARGET)
+    assert result.error.endswith(": Connection refused")
+    assert "token" not in result.error
 
 
 def test_cancel_closes_the_connection(run):
@@ -483,7 +430,8 @@ class TestTestConnection:
             {"token": TOKEN},
             name="testConnection",
         )
-        assert (result["status"], result["exitCode"], result["error"]) == ("error", 1, "HTTP 401")
+        assert (result["status"], result["exitCode"]) == ("error", 1)
+        assert result["error"] == "HTTP 401 (login): the credential is not accepted"
         assert result["output"]["statusCode"] == 401
 
     def test_a_bare_host_means_https(self, tmp_path, monkeypatch):
@@ -511,12 +459,13 @@ def test_an_untrusted_certificate_is_refused(tmp_path):
     async def job():
         server = Echo(tls=authority.server_context())
         async with server.running() as port:
-            with pytest.raises(TargetError, match="CERTIFICATE_VERIFY_FAILED"):
-                await HttpExecutor().run(context(tmp_path, {"url": f"https://localhost:{port}/"}), "request")
-        return server
+            result = await HttpExecutor().run(context(tmp_path, {"url": f"https://localhost:{port}/"}), "request")
+        return server, result
 
-    assert asyncio.run(job()).requests == []
-    assert system_trust() is not None
+    server, result = asyncio.run(job())
+    assert server.requests == []
+    assert "is not trusted" in result.error
+    assert "'caCertificate'" in result.error
 
 
 @pytest.fixture
