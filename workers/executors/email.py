@@ -46,7 +46,7 @@ from workers.sdk import (
 from workers.sdk.dialing import dial
 from workers.sdk.mail import Attachment, Mail, addresses, write
 from workers.sdk.mail_connection import EmailConnection
-from workers.sdk.parameters import Limited
+from workers.sdk.parameters import Limited, Prose, Word, one_line
 from workers.sdk.rich import RichParameters
 from workers.sdk.rich_email import email_bodies
 from workers.sdk.steps import Steps
@@ -65,13 +65,13 @@ _HOST_NAME: Final = re.compile(r"[A-Za-z0-9.-]{1,253}", re.ASCII)
 class MailParameters(Limited, RichParameters):
     """One mail."""
 
-    to: str = Field(max_length=50_000, description="Recipients, comma-separated.")
-    cc: str = Field(default="", max_length=50_000, description="Further ones, seen by all.")
-    bcc: str = Field(default="", max_length=50_000, description="Further ones, seen by nobody.")
-    reply_to: str = Field(default="", alias="replyTo", max_length=1_000, description="Where answers go.")
-    subject: str = Field(default="", max_length=2_000, description="One line.")
-    body: str | None = Field(default=None, max_length=_TEXT_MAX_CHARS, description="Plain text.")
-    html_body: str | None = Field(
+    to: Prose = Field(max_length=50_000, description="Recipients, comma-separated.")
+    cc: Prose = Field(default="", max_length=50_000, description="Further ones, seen by all.")
+    bcc: Prose = Field(default="", max_length=50_000, description="Further ones, seen by nobody.")
+    reply_to: Prose = Field(default="", alias="replyTo", max_length=1_000, description="Where answers go.")
+    subject: Prose = Field(default="", max_length=2_000, description="One line.")
+    body: Prose | None = Field(default=None, max_length=_TEXT_MAX_CHARS, description="Plain text.")
+    html_body: Prose | None = Field(
         default=None, alias="htmlBody", max_length=_TEXT_MAX_CHARS, description="HTML; with `body`, both are sent."
     )
     attachments: list[Attachment] = Field(
@@ -81,15 +81,13 @@ class MailParameters(Limited, RichParameters):
     @field_validator("to", "cc", "bcc", "reply_to", "subject")
     @classmethod
     def _one_line(cls, value: str) -> str:
-        if any(char < " " or char in "\x7f\x85\u2028\u2029" for char in value):
-            raise ValueError("holds a line break or a control character")
-        return value
+        return one_line(value)
 
 
 class ConnectionTestParameters(Limited):
     """What to try."""
 
-    target_email: str = Field(
+    target_email: Word = Field(
         default="", alias="targetEmail", max_length=1_000, description="Send a mail there; without, only log in."
     )
     connection_config: dict[str, Any] = Field(

@@ -41,12 +41,12 @@ import re
 from collections.abc import Awaitable
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
 from easyalert import __version__
 from easyalert.errors import Fault, InvalidParameter, TargetError
 from easyalert.netguard.naming import connection_address, join_url
-from easyalert.netguard.target import Target, parse_target
+from easyalert.netguard.target import URL_MAX_CHARS, Target, parse_target
 from workers.sdk import Context, Executor, ExecutorResult, action, failure, success
 from workers.sdk.http_assertions import Assertions, StatusRange
 from workers.sdk.http_connection import Access, HttpConnection, access_to
@@ -54,13 +54,15 @@ from workers.sdk.http_exchange import Attempt
 from workers.sdk.http_redirects import MAX_REDIRECTS, Hop
 from workers.sdk.http_request import BodyType, encode_body, header_list, with_query
 from workers.sdk.http_retries import REPEATABLE, RETRIES_MAX, USUALLY, Attempts, retry_ranges
-from workers.sdk.parameters import Count, Limited
+from workers.sdk.parameters import Count, Limited, Prose, Word, one_line
 from workers.sdk.stopping import cancelled, until_cancelled
 
 DEFAULT_TIMEOUT_S: Final = 30.0
 TEST_TIMEOUT_S: Final = 10.0
 
 _METHOD: Final = re.compile(r"[A-Z0-9!#$%&'*+.^_`|~-]{1,32}", re.ASCII)
+
+_Address = Annotated[Prose, Field(max_length=URL_MAX_CHARS), AfterValidator(one_line)]
 
 
 class _OfConnection(Limited):
@@ -74,8 +76,8 @@ class _OfConnection(Limited):
 class RequestParameters(_OfConnection):
     """What to send, and what the answer must be."""
 
-    url: str = Field(default="", description="Absolute, or relative to `baseUrl`.")
-    base_url: str = Field(default="", alias="baseUrl", description="Put before a `url` without scheme.")
+    url: _Address = Field(default="", description="Absolute, or relative to `baseUrl`.")
+    base_url: _Address = Field(default="", alias="baseUrl", description="Put before a `url` without scheme.")
     method: str = Field(default="GET", description="Any method but CONNECT.")
     headers: dict[str, Any] = Field(default_factory=dict, description="Header names and values.")
     query_params: dict[str, Any] = Field(
@@ -85,7 +87,7 @@ class RequestParameters(_OfConnection):
     )
     body: Any = Field(default=None, description="What to send; see `bodyType`.")
     body_type: BodyType = Field(default=BodyType.AUTO, alias="bodyType", description="auto, json, form, raw or none.")
-    raw_content_type: str = Field(
+    raw_content_type: Word = Field(
         default="text/plain", alias="rawContentType", description="With `raw`, unless a Content-Type header is given."
     )
     follow_redirects: bool = Field(
@@ -111,7 +113,7 @@ class RequestParameters(_OfConnection):
     @field_validator("method")
     @classmethod
     def _known_method(cls, value: str) -> str:
-        method = value.strip().upper() or "GET"
+        method = value.strip(" ").upper() or "GET"
         if method == "CONNECT" or not _METHOD.fullmatch(method):
             raise ValueError("is no HTTP method that can be sent")
         return method
@@ -119,15 +121,15 @@ class RequestParameters(_OfConnection):
     @field_validator("body_type", mode="before")
     @classmethod
     def _lower(cls, value: Any) -> Any:
-        return (value.strip().lower() or "auto") if isinstance(value, str) else value
+        return (value.strip(" ").lower() or "auto") if isinstance(value, str) else value
 
 
 class ConnectionTestParameters(_OfConnection):
     """Where to; the address is the connection's."""
 
-    base_url: str = Field(default="", alias="baseUrl", description="When `connectionConfig` names no address.")
-    url: str = Field(default="", description="As `baseUrl`.")
-    host: str = Field(default="", description="As `baseUrl`; https is assumed.")
+    base_url: _Address = Field(default="", alias="baseUrl", description="When `connectionConfig` names no address.")
+    url: _Address = Field(default="", description="As `baseUrl`.")
+    host: _Address = Field(default="", description="As `baseUrl`; https is assumed.")
 
 
 class HttpExecutor(Executor):

@@ -20,7 +20,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from easyalert.errors import BadAnswer, ControlPlaneError, Fault, Refused, Unauthorized
 from workers.sdk import Context, Executor, ExecutorResult, action, failure, success
-from workers.sdk.parameters import Limited, Line
+from workers.sdk.parameters import Limited, Line, Prose
 from workers.sdk.steps import Steps
 from workers.sdk.stopping import at_the_jobs_limit, cancelled, time_for, until_cancelled
 from workers.sdk.web_steps import WebSteps
@@ -55,7 +55,7 @@ class NotificationParameters(Limited):
     """What to say, and by which of the control plane's ways."""
 
     type: Annotated[str, AfterValidator(_kind)] = Field(description="slack, teams, email, or another word it knows.")
-    message: Annotated[str, AfterValidator(_said)] = Field(
+    message: Annotated[Prose, AfterValidator(_said)] = Field(
         description="Its text; of more than 65,536 characters the first."
     )
     channel: Annotated[Line | None, BeforeValidator(_blank_is_none)] = Field(

@@ -20,15 +20,20 @@ from typing import Any, Final
 
 from pydantic import Field, field_validator
 
-from easyalert.errors import AgentFault, Fault, InvalidParameter
+from easyalert.errors import AgentFault, Fault
 from workers.job_folders import WORK, job_folder
 from workers.processes import ProcessEnd, run_process
 from workers.sdk import Context, Executor, ExecutorResult, Parameters, action, failure, success
+from workers.sdk.parameters import Prose, plain
 from workers.sdk.programs import account_name, environment_for, search_path
 
 log = logging.getLogger(__name__)
 
 SCRIPT_MAX_BYTES: Final = 1_048_576
+ONE_TEXT_MAX_BYTES: Final = 131_071
+"""Of Linux (MAX_ARG_STRLEN): 32 pages of 4 KiB, with the NUL that ends it."""
+TEXTS_MAX_BYTES: Final = 1_048_576
+"""The system's own bound is a quarter of the stack's, 2 MiB as a rule, for arguments and environment together."""
 
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _REFUSED_PREFIXES: Final = ("LD_", "DYLD_", "BASH_FUNC_", "EASYALERT_", "CORECLR_", "COR_", "DOTNET_", "COMPLUS_")
@@ -66,10 +71,14 @@ INTERPRETERS: Final = {
 class ScriptParameters(Parameters):
     """Parameters of all three actions."""
 
-    script: str = Field(description="The script's text, at most 1 MiB of UTF-8.")
-    env: dict[str, str] = Field(default_factory=dict, description="Variables for the script.")
+    script: Prose = Field(description="The script's text, at most 1 MiB of UTF-8.")
+    env: dict[str, str] = Field(
+        default_factory=dict, description="Variables for the script, at most 128 KiB each, 1 MiB together."
+    )
     args: list[Any] = Field(
-        default_factory=list, description="Arguments; strings, numbers and booleans are used, others skipped."
+        default_factory=list,
+        description="Arguments; strings, numbers and booleans are used, others skipped. At most 128 KiB each, 1 MiB "
+        "together.",
     )
 
     @field_validator("script")
@@ -84,15 +93,32 @@ class ScriptParameters(Parameters):
     def _one_argument(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value
 
+    @field_validator("args")
+    @classmethod
+    def _usable_arguments(cls, value: list[Any]) -> list[str]:
+        arguments = [str(item) for item in value if isinstance(item, str | int | float)]
+        _fits_a_command_line(arguments)
+        return arguments
+
     @field_validator("env")
     @classmethod
     def _usable_names(cls, value: dict[str, str]) -> dict[str, str]:
-        for name, content in value.items():
-            if not _VARIABLE.fullmatch(name):
-                raise ValueError("holds a name that is no variable's name (letters, digits, underscore)")
-            if "\0" in content:
-                raise ValueError(f"holds a NUL character in {name}")
+        if not all(map(_VARIABLE.fullmatch, value)):
+            raise ValueError("holds a name that is no variable's name (letters, digits, underscore)")
+        _fits_a_command_line([f"{name}={content}" for name, content in value.items()])
         return value
+
+
+def _fits_a_command_line(texts: list[str]) -> None:
+    """Raises ValueError for what the system cannot hand to a program (execve(2))."""
+    size = 0
+    for text in texts:
+        length = len(plain(text).encode())
+        size += length + 1
+        if length > ONE_TEXT_MAX_BYTES:
+            raise ValueError(f"holds a text of {length} bytes; at most {ONE_TEXT_MAX_BYTES} can be handed to a program")
+    if size > TEXTS_MAX_BYTES:
+        raise ValueError(f"has {size} bytes; at most {TEXTS_MAX_BYTES} can be handed to a program")
 
 
 class Script(Executor):
@@ -118,10 +144,7 @@ class Script(Executor):
 
 def _run(ctx: Context, params: ScriptParameters, interpreter: Interpreter) -> ExecutorResult:
     ctx.isolation.require()
-    try:
-        text = params.script.encode()
-    except UnicodeEncodeError:
-        raise InvalidParameter("script", "holds characters that are no text (lone surrogates)") from None
+    text = params.script.encode()
     if len(text) > SCRIPT_MAX_BYTES:
         return failure(f"the script is larger than {SCRIPT_MAX_BYTES} bytes", exit_code=1, fault=Fault.JOB)
     path = search_path()
@@ -130,10 +153,9 @@ def _run(ctx: Context, params: ScriptParameters, interpreter: Interpreter) -> Ex
         raise AgentFault(
             f"this agent has no '{interpreter.program}', which {ctx.action_type} needs; install it on the agent's host"
         )
-    arguments = _arguments(params.args)
     with _script_file(ctx, text, interpreter.suffix) as (file, home):
         environment = _environment(ctx, params.env, path, home)
-        argv = [program, *interpreter.options, str(file), *arguments]
+        argv = [program, *interpreter.options, str(file), *params.args]
         end = run_process(ctx, argv, env=environment, cwd=home, folder=file.parent)
     if end.stragglers:
         log.warning("the script of job %s left %d processes behind; they were killed", ctx.job_id, end.stragglers)
@@ -186,10 +208,3 @@ def _environment(ctx: Context, wanted: dict[str, str], path: str, home: Path) ->
 def _refused(name: str) -> bool:
     upper = name.upper()
     return upper in _REFUSED_NAMES or upper.startswith(_REFUSED_PREFIXES)
-
-
-def _arguments(values: list[Any]) -> list[str]:
-    arguments = [str(value) for value in values if isinstance(value, str | int | float)]
-    if any("\0" in argument for argument in arguments):
-        raise InvalidParameter("args", "holds a NUL character")
-    return arguments

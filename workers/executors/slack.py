@@ -39,7 +39,7 @@ from workers.sdk import (
 )
 from workers.sdk.connection import OwnersOnly
 from workers.sdk.http_body import parse_json
-from workers.sdk.parameters import Limited, Line, Text
+from workers.sdk.parameters import Limited, Line, Prose, Text
 from workers.sdk.posting import Post
 from workers.sdk.rich import RichParameters
 from workers.sdk.rich_slack import BLOCKS_MAX, slack_message
@@ -118,7 +118,7 @@ def _timestamp(value: str) -> str:
 class MessageParameters(_OfMessage, RichParameters):
     """One message."""
 
-    message: str = Field(
+    message: Prose = Field(
         default="",
         max_length=TEXT_MAX_CHARS,
         description="Its text, in mrkdwn; with blocks, for notifications.",

@@ -38,7 +38,7 @@ from workers.sdk import (
 )
 from workers.sdk.connection import OwnersOnly
 from workers.sdk.http_body import parse_json
-from workers.sdk.parameters import Limited
+from workers.sdk.parameters import Limited, Prose
 from workers.sdk.posting import THROTTLED, Answer, Post
 from workers.sdk.rich import RichParameters
 from workers.sdk.rich_teams import teams_card
@@ -86,7 +86,7 @@ class TeamsConnection(Connection):
 class MessageParameters(Limited, RichParameters):
     """One message."""
 
-    message: str = Field(default="", max_length=MESSAGE_MAX_BYTES, description="Its text, in Teams' markdown.")
+    message: Prose = Field(default="", max_length=MESSAGE_MAX_BYTES, description="Its text, in Teams' markdown.")
     theme_color: str = Field(
         default="0076D7", alias="themeColor", max_length=20, description="Six hexadecimal digits; connectors only."
     )

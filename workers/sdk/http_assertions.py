@@ -9,11 +9,12 @@ from typing import Any, Final
 from pydantic import Field, field_validator
 
 from workers.sdk.executor import Parameters
-from workers.sdk.http_body import HttpBody, parse_json
+from workers.sdk.http_body import BODY_MAX_BYTES, HttpBody, parse_json
+from workers.sdk.parameters import Prose, Word
 
 StatusRange = tuple[int, int]
 """First and last."""
-_LIST_MAX_CHARS: Final = 1_000
+_LIST_MAX: Final = 100
 _CODES: Final = re.compile(r"(\d{3})(?:-(\d{3}))?|([1-5])xx")
 
 
@@ -27,13 +28,13 @@ class Assertions(Parameters):
         alias="statusCodes",
         description='Accepted: `"200,201"`, `[200, 404]`, also `"200-299"` and `"2xx"`.',
     )
-    body_contains: str | None = Field(
-        default=None, alias="bodyContains", description="Text that must occur in the body."
+    body_contains: Prose | None = Field(
+        default=None, alias="bodyContains", max_length=BODY_MAX_BYTES, description="Text that must occur in the body."
     )
-    body_not_contains: str | None = Field(
-        default=None, alias="bodyNotContains", description="Text that must not occur."
+    body_not_contains: Prose | None = Field(
+        default=None, alias="bodyNotContains", max_length=BODY_MAX_BYTES, description="Text that must not occur."
     )
-    json_path: str | None = Field(
+    json_path: Word | None = Field(
         default=None, alias="jsonPath", description="Dotted path (`items.0.name`); needs `jsonPathValue`."
     )
     json_path_value: Any = Field(
@@ -45,9 +46,7 @@ class Assertions(Parameters):
     def _ranges(cls, value: Any) -> Any:
         if value is None:
             return ()
-        items = [str(item) for item in value] if isinstance(value, list) else str(value).split(",")
-        codes = [item.strip(" ").lower() for item in items]
-        return tuple(status_range(code) for code in codes if code)
+        return tuple(status_range(code) for code in listed(value))
 
     def problem(self, status: int, body: HttpBody) -> str | None:
         """The first assertion that fails, as a sentence; None when all hold. `body` counts up to its limit."""
@@ -66,6 +65,14 @@ class Assertions(Parameters):
         if self.json_path and self.json_path_value is not None:
             return _path_problem(text, self.json_path, self.json_path_value, unread)
         return None
+
+
+def listed(value: Any) -> list[str]:
+    """The items of a list, or of a text with commas, in lower case. Raises ValueError for a list without end."""
+    items = [str(item) for item in value] if isinstance(value, list) else str(value).split(",", _LIST_MAX)
+    if len(items) > _LIST_MAX:
+        raise ValueError(f"must be at most {_LIST_MAX} status codes")
+    return [word for item in items if (word := item.strip(" ").lower())]
 
 
 def in_ranges(status: int, ranges: tuple[StatusRange, ...]) -> bool:

@@ -30,7 +30,9 @@ class HttpConnection(Connection):
     address: ClassVar = ()
     needs_entry: ClassVar = False
 
-    base_url: _Line | None = Field(default=None, alias="baseUrl", description="Where the credential belongs (see above).")
+    base_url: _Line | None = Field(
+        default=None, alias="baseUrl", description="Where the credential belongs (see above)."
+    )
     url: _Line | None = Field(default=None, description="As `baseUrl`.")
     host: _Line | None = Field(default=None, description="As `baseUrl`; https is assumed.")
     port: Annotated[Count, OwnersOnly()] | None = Field(default=None, le=65_535, description="With `host`.")

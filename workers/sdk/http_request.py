@@ -10,8 +10,11 @@ from enum import StrEnum
 from typing import Any, Final
 
 from easyalert.errors import CredentialError, InvalidParameter
+from easyalert.netguard.target import URL_MAX_CHARS
 
 REQUEST_BODY_MAX_BYTES: Final = 10_485_760
+REQUEST_HEADERS_MAX_BYTES: Final = 65_536
+"""Servers take less: 8 KiB is usual."""
 
 _TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
 _NOT_IN_VALUES: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -61,7 +64,10 @@ def with_query(url: str, params: dict[str, Any]) -> str:
         for name, value in given.items()
         for item in (value if isinstance(value, list) else [value])
     ]
-    return f"{path}?{'&'.join([*kept, *added])}" + (f"#{fragment}" if fragment else "")
+    made = f"{path}?{'&'.join([*kept, *added])}" + (f"#{fragment}" if fragment else "")
+    if len(made) > URL_MAX_CHARS >= len(url):
+        raise InvalidParameter("queryParams", f"make the URL longer than {URL_MAX_CHARS} characters")
+    return made
 
 
 def as_text(value: Any) -> str:
@@ -78,18 +84,20 @@ def header_list(headers: dict[str, Any], content_type: str | None) -> list[tuple
     for name, value in headers.items():
         if value is None:
             continue
-        parameter = f"headers.{name}"
-        lower = name.strip().lower()
+        parameter = f"headers.{''.join(char if char.isprintable() else '?' for char in name[:64])}"
+        lower = name.strip(" ").lower()
         if not _TOKEN.fullmatch(lower):
             raise InvalidParameter(parameter, "is no name of a header")
         if lower in _REFUSED_HEADERS or lower.startswith(_REFUSED_PREFIXES):
             raise InvalidParameter(parameter, "is not a job's to set")
         if isinstance(value, dict | list):
             raise InvalidParameter(parameter, "must be a text, a number or true or false")
-        text = as_text(value).strip()
+        text = as_text(value).strip(" \t")
         if _NOT_IN_VALUES.search(text):
             raise InvalidParameter(parameter, "holds a control character")
-        found.append((name.strip().encode("ascii"), text.encode("utf-8", "replace")))
+        found.append((name.strip(" ").encode("ascii"), text.encode("utf-8", "replace")))
+    if sum(len(name) + len(value) for name, value in found) > REQUEST_HEADERS_MAX_BYTES:
+        raise InvalidParameter("headers", f"are longer than {REQUEST_HEADERS_MAX_BYTES} bytes together")
     if content_type and not any(name.lower() == b"content-type" for name, _ in found):
         found.append((b"Content-Type", content_type.encode("utf-8", "replace")))
     return found

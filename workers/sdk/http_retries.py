@@ -19,7 +19,7 @@ import httpx
 from easyalert.answers import retry_after_seconds
 from easyalert.errors import TargetError
 from easyalert.runtime import Backoff
-from workers.sdk.http_assertions import StatusRange, in_ranges, status_range
+from workers.sdk.http_assertions import StatusRange, in_ranges, listed, status_range
 from workers.sdk.http_exchange import Attempt
 from workers.sdk.stopping import time_for
 from workers.sdk.web_steps import NoAnswer
@@ -35,9 +35,7 @@ _PAUSE_MAX_S: Final = 30.0
 
 def retry_ranges(value: Any) -> tuple[StatusRange, ...]:
     """`"429,502-504,5xx,no-answer"`, or a list of such, as ranges of statuses. Raises ValueError."""
-    items = [str(item) for item in value] if isinstance(value, list) else str(value).split(",")
-    words = [item.strip(" ").lower() for item in items]
-    return tuple(_NO_ANSWER if word == NO_ANSWER else status_range(word) for word in words if word)
+    return tuple(_NO_ANSWER if word == NO_ANSWER else status_range(word) for word in listed(value))
 
 
 @dataclass

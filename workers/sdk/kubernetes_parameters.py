@@ -8,14 +8,14 @@ import stat
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from easyalert.errors import CredentialError, InvalidParameter
 from easyalert.kubeconfig import KUBECONFIG_MAX_BYTES, ClusterAccess, read_kubeconfig
 from workers.sdk.connection import Connection, SecretText, read_connection
 from workers.sdk.context import Context
 from workers.sdk.kubernetes_manifest import MANIFEST_MAX_BYTES
-from workers.sdk.parameters import Count, Limited, Line
+from workers.sdk.parameters import Count, Limited, Line, Prose, Word
 
 DEFAULT_TIMEOUT_S: Final = 60.0
 PATTERN_MAX_CHARS: Final = 200
@@ -211,7 +211,7 @@ class LogParameters(ClusterParameters):
     """Exactly one of `pod`, `podPattern` and `selector`."""
 
     pod: Annotated[Name | None, Optionally] = Field(default=None, description="One pod's name.")
-    pod_pattern: Annotated[Annotated[str, StringConstraints(max_length=PATTERN_MAX_CHARS)] | None, Optionally] = Field(
+    pod_pattern: Annotated[Annotated[Word, Field(max_length=PATTERN_MAX_CHARS)] | None, Optionally] = Field(
         default=None,
         alias="podPattern",
         description="Pods in whose name this Python regular expression is found; at most 10.",
@@ -232,7 +232,7 @@ class LogParameters(ClusterParameters):
 class ApplyParameters(ClusterParameters):
     """What is to be there afterwards."""
 
-    manifest: Annotated[str, StringConstraints(max_length=MANIFEST_MAX_BYTES)] = Field(
+    manifest: Annotated[Prose, Field(max_length=MANIFEST_MAX_BYTES)] = Field(
         description="YAML or JSON, one or several documents, at most 1 MiB and 100 objects."
     )
     dry_run: bool = Field(default=False, alias="dryRun", description="Checked by the server, nothing is kept.")

@@ -20,7 +20,7 @@ from pydantic import Field, field_validator
 
 from easyalert.errors import InvalidParameter
 from workers.sdk.executor import Parameters
-from workers.sdk.parameters import Line
+from workers.sdk.parameters import Line, Prose, Word
 
 RECIPIENTS_MAX: Final = 500
 ATTACHMENTS_MAX_BYTES: Final = 10 * 1024 * 1024
@@ -34,9 +34,16 @@ class Attachment(Parameters):
     """One file."""
 
     name: Line = Field(description="File name, without folders.")
-    content: str = Field(default="", description="Its text; or `contentBase64`.")
-    content_base64: str | None = Field(default=None, alias="contentBase64", description="Its bytes, as base64.")
-    content_type: str | None = Field(
+    content: Prose = Field(
+        default="", max_length=2 * ATTACHMENTS_MAX_BYTES, description="Its text; or `contentBase64`."
+    )
+    content_base64: Prose | None = Field(
+        default=None,
+        alias="contentBase64",
+        max_length=2 * ATTACHMENTS_MAX_BYTES,
+        description="Its bytes, as base64; line breaks do not matter.",
+    )
+    content_type: Word | None = Field(
         default=None, alias="contentType", description="Such as `text/csv`; without, it is told from the name."
     )
 

@@ -105,14 +105,38 @@ def test_variables_that_change_which_code_runs_are_refused(harness, name, caplog
     assert "canary-value" not in caplog.text
 
 
-@pytest.mark.parametrize("env", [{"A B": "x"}, {"": "x"}, {"A=": "x"}, {"A": "x\0y"}, {"A": {"b": 1}}, ["A=b"]])
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"A B": "x"}, {"": "x"}, {"A=": "x"}, {"A\n": "x"}, {"\nA": "x"}, {"A": "x\0y"}, {"A": {"b": 1}}, ["A=b"],
+        {"A": "x\ud800"}, {"A": "x" * 131_070}, {f"A{n}": "x" * 100_000 for n in range(11)},
+    ],
+)  # fmt: skip
 def test_an_environment_that_cannot_be_is_refused_by_name(harness, env):
     ran = harness.run("bash", {"script": "true", "env": env})
     assert ran.recorded["exitCode"] == -1
     assert "'env" in ran.error
 
 
-@pytest.mark.parametrize("script", ["", "  \n", None, 5.5, ["x"]])
+@pytest.mark.parametrize(
+    "args",
+    ["x\0y", ["x\0y"], ["x\ud800"], ["x" * 131_072], ["x" * 100_000] * 11, {"a": 1}, 7],
+    ids=["nul", "nul in one", "no character", "long", "long together", "object", "number"],
+)
+def test_arguments_that_cannot_be_are_refused_by_name(harness, args):
+    ran = harness.run("bash", {"script": "true", "args": args})
+    assert ran.recorded["exitCode"] == -1
+    assert "'args" in ran.error
+    assert len(ran.error) < 200
+
+
+def test_the_longest_that_can_be_arrive(harness):
+    texts = {"args": ["x" * 131_071, *["y" * 100_000] * 9], "env": {"A": "x" * 131_069, "B": "y" * 100_000}}
+    ran = harness.run("bash", {"script": "echo ${#1} ${#2} $# ${#A}", **texts})
+    assert ran.recorded["output"]["stdout"] == "131071 100000 10 131069\n", ran.recorded
+
+
+@pytest.mark.parametrize("script", ["", "  \n", None, 5.5, ["x"], "echo\0", "echo \ud800"])
 def test_a_script_has_to_be_there(harness, script):
     ran = harness.run("bash", {"script": script})
     if script == 5.5:

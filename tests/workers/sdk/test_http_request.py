@@ -81,16 +81,22 @@ def test_headers():
 @pytest.mark.parametrize(
     "name",
     ["Host", "host", " Host ", "CONNECTION", "Transfer-Encoding", "Content-Length", "Proxy-Authorization", "proxy-x", "TE", "Upgrade", "Expect", "Metadata", "Metadata-Flavor",
-     "X-aws-ec2-metadata-token", "X-aws-ec2-metadata-token-ttl-seconds", "", "a b", "a:b", "a\r\nb", "ü"],
+     "X-aws-ec2-metadata-token", "X-aws-ec2-metadata-token-ttl-seconds", "", "a b", "a:b", "a\r\nb", "a\n", "\ta", "ü"],
 )  # fmt: skip
 def test_headers_a_job_may_not_set(name):
     with pytest.raises(InvalidParameter) as caught:
         header_list({name: "secret-value"}, None)
-    assert caught.value.parameter == f"headers.{name}"
+    assert caught.value.parameter == f"headers.{name}".replace("\r", "?").replace("\n", "?").replace("\t", "?")
     assert "secret-value" not in str(caught.value)
 
 
-@pytest.mark.parametrize("value", ["a\r\nX: y", "a\nb", "a\x00", {"a": 1}, ["a"]])
+def test_a_header_without_end_is_not_repeated():
+    with pytest.raises(InvalidParameter) as caught:
+        header_list({"n" * 2_000_000 + "\n": "x"}, None)
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("value", ["a\r\nX: y", "a\nb", "a\n", "\na", "a\x00", {"a": 1}, ["a"]])
 def test_header_values_smuggle_nothing(value):
     with pytest.raises(InvalidParameter, match=r"headers\.X-A"):
         header_list({"X-A": value}, None)
