@@ -10,6 +10,7 @@ import pytest
 
 from cli.embedded_redis import AGENT_RULES, VIEWER_RULES
 from easyalert.settings import AgentSettings
+from workers.executors.script import INTERPRETERS
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
@@ -43,6 +44,15 @@ def test_the_image_holds_every_package_of_ours():
     for package in (name.rstrip("*") for name in packages):
         assert f"COPY {package}/ {package}/" in DOCKERFILE
         assert f"!{package}" in ignored
+
+
+def test_the_image_has_the_interpreters_of_scripts():
+    """Defect D7. PowerShell is no package of the distribution; docs/executors/script.md says how it is added."""
+    last_stage = DOCKERFILE.rpartition("\nFROM ")[2]
+    installed = last_stage.partition("--no-install-recommends")[2].partition("&&")[0].replace("\\", " ").split()
+    programs = {interpreter.program for interpreter in INTERPRETERS.values()}
+    assert programs - {"pwsh"} <= set(installed)
+    assert programs == {"bash", "python3", "pwsh"}
 
 
 def test_the_images_health_check_looks_at_the_agents_heartbeat_file():

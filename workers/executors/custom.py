@@ -121,7 +121,8 @@ def _run(ctx: Context, found: CustomAction, params: Parameters) -> ExecutorResul
             part, [str(found.program)], env=environment, cwd=folder / WORK,
             folder=folder if found.manifest.isolated else None, stdin=data,
         )  # fmt: skip
-    return _result(found, end)
+    limit_s = min(ctx.timeout_s, found.manifest.timeout or ctx.timeout_s)
+    return _result(found, end, limit_s)
 
 
 def _account(ctx: Context, found: CustomAction) -> str:
@@ -151,10 +152,10 @@ def _input(ctx: Context, found: CustomAction, params: Parameters, credential: di
         raise InvalidParameter("params", "hold what cannot be written as JSON") from None
 
 
-def _result(found: CustomAction, end: ProcessEnd) -> ExecutorResult:
+def _result(found: CustomAction, end: ProcessEnd, limit_s: float) -> ExecutorResult:
     output, value = _output(end)
     if end.stopped == "timed_out":
-        sentence = f"{found.name} took longer than it may; it and all it had started were ended"
+        sentence = f"timed out after {limit_s:g} seconds; {found.name} and all it had started were ended"
         return failure(sentence, output=output, exit_code=-1, fault=Fault.JOB, outcome="timed_out")
     if end.stopped == "cancelled":
         sentence = f"cancelled: {found.name} and all it had started were ended"

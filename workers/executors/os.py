@@ -152,7 +152,12 @@ class Os(Executor):
         stdout, stderr = end.texts
         output = {"stdout": stdout, "stderr": stderr, "restartsInSeconds": minutes * 60}
         if end.stopped:
-            return _given_up(end, output, "the restart may be scheduled all the same; `shutdown -c` takes it back")
+            return _given_up(
+                end,
+                output,
+                _limit(ctx, RESTART_TIMEOUT_S),
+                "the restart may be scheduled all the same; `shutdown -c` takes it back",
+            )
         if end.exit_code != 0:
             return _failed("shutdown", "restart its host", end, output)
         return success(output)
@@ -169,7 +174,7 @@ class Os(Executor):
         if end.stopped:
             unit = manager.look(params.service_name, last)
             goes_on = f"{manager.name} may go on with it; os.status says what came of it"
-            return _given_up(end, _output(unit, end), f"'{unit.name}' is {unit.state}; {goes_on}")
+            return _given_up(end, _output(unit, end), _limit(ctx, limit), f"'{unit.name}' is {unit.state}; {goes_on}")
         if end.exit_code != 0:
             unit = manager.look(params.service_name, last)
             output = _output(unit, end, journal=manager.log(unit, last))
@@ -223,10 +228,16 @@ def _output(unit: Unit, end: Ended | None = None, *, stdout: str = "", journal: 
     return {"stdout": out, "stderr": err, **unit.wire} | ({"journal": journal} if journal else {})
 
 
-def _given_up(end: Ended, output: dict[str, Any], what: str) -> ExecutorResult:
+def _limit(ctx: Context, seconds: float) -> str:
+    return f"{min(seconds, ctx.timeout_s):g} seconds"
+
+
+def _given_up(end: Ended, output: dict[str, Any], after: str, what: str) -> ExecutorResult:
     if end.stopped == "cancelled":
         return failure(f"cancelled: {what}", output=output, exit_code=-1, fault=None, outcome="cancelled")
-    return failure(f"timed out: {what}", output=output, exit_code=-1, fault=Fault.TARGET, outcome="timed_out")
+    return failure(
+        f"timed out after {after}: {what}", output=output, exit_code=-1, fault=Fault.TARGET, outcome="timed_out"
+    )
 
 
 def _failed(what: str, right: str, end: Ended, output: dict[str, Any]) -> ExecutorResult:

@@ -4,6 +4,12 @@ Unlike the contract's base form, a script does not inherit the agent's environme
 virtual environment), `LANG`, `LC_*`, `TZ`, `USER`, `LOGNAME`, `SHELL`, and `HOME` and `TMPDIR` in a private folder that
 is its working directory and is removed afterwards: the account's real home holds the vault. Then the job's own `env`,
 less the names that would change which code runs.
+
+**Interpreters** are found on that `PATH`. The container image has bash and python3. PowerShell comes from its maker
+(https://learn.microsoft.com/powershell/scripting/install/installing-powershell-on-linux): on a host, install its
+package, so that `pwsh` is in `/usr/bin`; for containers, build an image `FROM` this one that has it. It runs as
+`pwsh -NoLogo -NoProfile -NonInteractive -File script.ps1 ARGS`: no profile changes which code runs, and a script that
+asks a question fails instead of waiting. `exit N` is the exit code; an error that ends a script gives 1.
 """
 
 from __future__ import annotations

@@ -65,6 +65,47 @@ def test_powershell_runs_or_says_what_is_missing(harness):
     assert harness.run("powershell", {"script": "exit 5"}).recorded["exitCode"] == 5
 
 
+PWSH = """#!/bin/bash
+# takes what PowerShell takes from us and no more: these options in this order, then a script that can be read
+[ "$1 $2 $3 $4" = "-NoLogo -NoProfile -NonInteractive -File" ] || { echo "The argument '$1' is not recognized" >&2; exit 64; }
+shift 4
+case "$1" in *.ps1) ;; *) echo "Processing -File '$1' failed: the file does not have a '.ps1' extension." >&2; exit 64 ;; esac
+[ -r "$1" ] || exit 64
+cat "$1"; echo
+shift
+printf 'argument=%s\\n' "$@"
+echo "variable=$GREETING"
+[ -t 0 ] && echo "asks"
+exit "${CODE:-0}"
+"""
+
+
+@pytest.fixture
+def pwsh(tmp_path, monkeypatch):
+    """PowerShell cannot be had everywhere: a program of its name that checks how it is called."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "pwsh").write_text(PWSH)
+    (folder / "pwsh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+
+
+def test_powershell_is_called_as_it_should_be(pwsh, tmp_path):
+    (tmp_path / "jobs").mkdir()
+    script = {"script": "Write-Output 'hello'", "args": ["a b", 7, "-File"], "env": {"GREETING": "hi", "CODE": "0"}}
+    ran = Harness(Script(), tmp_path / "jobs").run("powershell", script)
+    lines = ["Write-Output 'hello'", "argument=a b", "argument=7", "argument=-File", "variable=hi"]
+    assert ran.recorded["output"]["stdout"].splitlines() == lines, ran.recorded
+    assert (ran.recorded["status"], ran.recorded["exitCode"]) == ("success", 0)
+
+
+def test_powershells_exit_code_is_the_results(pwsh, tmp_path):
+    (tmp_path / "jobs").mkdir()
+    ran = Harness(Script(), tmp_path / "jobs").run("powershell", {"script": "exit 5", "env": {"CODE": "5"}})
+    assert (ran.recorded["status"], ran.recorded["exitCode"]) == ("error", 5)
+    assert "pwsh: exit code 5" in ran.error
+
+
 def test_arguments_are_text_and_what_is_none_is_skipped(harness):
     ran = harness.run("bash", {"script": 'printf "%s|" "$@"', "args": ["a b", 1, 2.5, True, {"x": 1}, None, ["y"]]})
     assert ran.recorded["output"]["stdout"] == "a b|1|2.5|True|"
