@@ -116,6 +116,7 @@ def test_a_plain_string_is_one_argument(harness):
 
 
 def test_nothing_of_the_agents_environment_reaches_a_script(harness, monkeypatch):
+    """Defect C1."""
     monkeypatch.setenv("AGENT_API_KEY", "ea_agent_canary")
     monkeypatch.setenv("ADMIN_TOKEN", "canary")
     monkeypatch.setenv("BASH_ENV", "/nonexistent")
@@ -139,6 +140,7 @@ def test_variables_of_the_job_arrive(harness):
      "Home", "SHELLOPTS", "BASH_FUNC_ls", "EASYALERT_JOB", "DYLD_LIBRARY_PATH", "USER", "SHELL", "PS4", "IFS"],
 )  # fmt: skip
 def test_variables_that_change_which_code_runs_are_refused(harness, name, caplog):
+    """Defect C14."""
     ran = harness.run("bash", {"script": f'echo "[${{{name}}}]"', "env": {name: "canary-value"}})
     assert "canary-value" not in ran.recorded["output"]["stdout"]
     assert ran.recorded["status"] == "success"
@@ -213,6 +215,7 @@ def test_files_it_writes_have_ordinary_modes(harness, tmp_path):
 
 
 def test_a_time_out_keeps_what_was_printed(harness):
+    """Defects A23 and B1."""
     ran = harness.run("bash", {"script": "echo before; sleep 30", "timeout": 1}, timeout_s=1)
     assert ran.recorded["exitCode"] == -1
     assert "1 seconds" in ran.error
@@ -231,6 +234,7 @@ def test_a_cancelled_job_ends(tmp_path):
 
 
 def test_the_end_does_not_wait_for_others_that_hold_the_pipes(harness):
+    """Defect B2."""
     began = time.monotonic()
     ran = harness.run("bash", {"script": "(trap '' TERM; sleep 30) & disown; echo done"})
     assert ran.recorded["output"]["stdout"] == "done\n"
@@ -238,6 +242,7 @@ def test_the_end_does_not_wait_for_others_that_hold_the_pipes(harness):
 
 
 def test_endless_output_costs_little_memory_and_keeps_the_end(harness):
+    """Defects A17 and B7."""
     ran = harness.run("bash", {"script": "echo first; head -c 60000000 /dev/zero | tr '\\0' 'x'; echo; echo last"})
     output = ran.recorded["output"]
     assert output["truncated"] is True
@@ -248,11 +253,15 @@ def test_endless_output_costs_little_memory_and_keeps_the_end(harness):
 
 
 def test_a_huge_stderr_is_not_copied_into_the_error(harness):
+    """Defect A18: the whole of it is in the output."""
     ran = harness.run("bash", {"script": "head -c 3000000 /dev/zero | tr '\\0' 'e' >&2; exit 1"})
     assert len(ran.error) <= 500
+    assert ran.recorded["output"]["originalStderrSize"] == 3_000_000
+    assert ran.recorded["output"]["stderr"].count("e") > 1_000_000
 
 
 def test_bytes_that_are_no_text_do_not_hide_the_rest(harness):
+    """Defect A2."""
     ran = harness.run("bash", {"script": r"printf 'caf\xe9 ok\n'"})
     assert ran.recorded["output"]["stdout"] == "caf\ufffd ok\n"
 

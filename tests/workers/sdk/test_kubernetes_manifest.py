@@ -167,7 +167,7 @@ def test_anchors_and_merges_work():
         ("\n---\n".join([MAP] * 101), "more than 100 objects"),
         (MAP + "#" * 1_048_577, "manifest"),
         (MAP + "#" + "é" * 600_000, "larger than 1048576 bytes"),
-        (MAP + "# \ud800", "unicode"),
+        (MAP + "# \ud800", "lone surrogates"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_applied_is_refused_whole(kube, manifest, says):
