@@ -32,7 +32,7 @@ from pydantic import Field
 
 from easyalert.errors import CredentialError, Fault, InvalidParameter, TargetError
 from workers.sdk import Context, Executor, ExecutorResult, action, failure, read_connection, success
-from workers.sdk.parameters import Limited, Text
+from workers.sdk.parameters import Limited, Prose, Text
 from workers.sdk.ssh_command import End, run
 from workers.sdk.ssh_connection import SshConnection
 from workers.sdk.ssh_lines import Line, Sudo, command_line, script_line
@@ -71,7 +71,7 @@ class CommandParameters(RemoteParameters):
 class RemoteScriptParameters(RemoteParameters):
     """One script."""
 
-    script: str = Field(max_length=1_048_576, description="Its text, at most 1 MiB of UTF-8; may be empty.")
+    script: Prose = Field(max_length=1_048_576, description="Its text, at most 1 MiB of UTF-8; may be empty.")
     interpreter: Interpreter = Field(default="/bin/bash", description="What runs it there, by its whole path.")
 
 
