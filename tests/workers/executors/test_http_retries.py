@@ -2,7 +2,6 @@
 
 import time
 
-import httpx
 import pytest
 
 from easyalert.errors import InvalidParameter
@@ -11,7 +10,6 @@ from tests.support.tls import throwaway_authority
 from tests.workers.executors.http_case import answer, runner
 from workers.executors.http import HttpExecutor, RequestParameters
 from workers.sdk.executor import parse
-from workers.sdk.http_retries import Attempts, _asked_for, retry_ranges
 
 AT_ONCE = {"Retry_After": "0"}
 
@@ -172,23 +170,6 @@ def test_bad_values_are_named(name, value):
     with pytest.raises(InvalidParameter) as caught:
         parse(RequestParameters, {"url": "http://a", name: value})
     assert caught.value.parameter == name
-
-
-def test_ranges():
-    assert retry_ranges("429, 5xx,no-answer") == ((429, 429), (500, 599), (0, 0))
-    assert retry_ranges([503, "502-504"]) == ((503, 503), (502, 504))
-
-
-def test_a_date_is_read_by_the_servers_own_clock():
-    headers = {"Date": "Wed, 21 Oct 2015 07:28:00 GMT", "Retry-After": "Wed, 21 Oct 2015 07:28:07 GMT"}
-    assert _asked_for(httpx.Response(503, headers=headers)) == 7
-
-
-def test_pauses_grow_to_half_a_minute():
-    attempts = Attempts(lambda: None)
-    pauses = [attempts._backoff.next() for _ in range(12)]
-    assert all(0.5 * 2**n <= pause <= 2**n for n, pause in enumerate(pauses[:5]))
-    assert all(15 <= pause <= 30 for pause in pauses[5:])
 
 
 def test_the_agent_itself_repeats_a_job_as_before():
