@@ -45,7 +45,9 @@ def test_the_key_and_its_fingerprint_are_shown(world, agent):
     assert (view(base)["publicKey"], view(base)["publicKeyFingerprint"]) == (None, None)
 
 
-@pytest.mark.parametrize("text", [None, "", "pk", TEXT.rstrip("="), "é"])
+@pytest.mark.parametrize(
+    "text", [None, "", "pk", TEXT.rstrip("="), "é"], ids=["none", "empty", "word", "unpadded", "accent"]
+)
 def test_the_feature_needs_a_key(world, text):
     agent = world.agent(features=SEALING, public_key=text)
     with pytest.raises(ConflictError, match="takes nothing sealed") as raised:
