@@ -170,6 +170,11 @@ class Slow:
         self.leaver = site.add("leaver", "lease", EASYALERT_CRASH_AT="journalled")
         deleted = site.add("deleted", "deleted", HEARTBEAT_INTERVAL="1")
         parted = site.add("parted", "parted", HEARTBEAT_INTERVAL="1")
+        eventually(
+            lambda: plane.agent(site.ids["leaver"])["status"] == "online", within=60, what="the leaver is online"
+        )
+        # else its supervisord would start the poller again, which may acknowledge before everything is off
+        os.kill(self.leaver.process.pid, signal.SIGSTOP)
         self.untaken = site.submit("untaken", poolId="lease")
         self.deleted = site.submit("deleted", "sleep 8", timeout=9, poolId="deleted")
         self.parted = site.submit("parted", "sleep 4", timeout=8, poolId="parted")
@@ -435,7 +440,7 @@ def test_an_agent_with_a_damaged_journal_sets_it_aside_and_works(site: Site):
 
 
 def test_a_hand_out_nobody_acknowledges_goes_to_another_agent_after_its_lease(site: Site, slow: Slow):
-    job = site.plane.wait(slow.untaken, timeout=90)
+    job = site.plane.wait(slow.untaken, timeout=150)
     assert time.monotonic() - slow.offered_at >= 50, "the lease was kept"
     assert (job["status"], job["attempt"], site.count("untaken")) == ("success", 2, 1)
     assert job["agentId"] == site.ids["taker"]

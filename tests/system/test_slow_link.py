@@ -13,7 +13,7 @@ from tests.support.slow_link import SlowLink
 from tests.support.stack import FINAL, Agent, ControlPlane
 from tests.support.waiting import eventually
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
 BEATS = 5
 
@@ -36,7 +36,7 @@ def start(plane, tmp_path):
         place.mkdir()
         agent = Agent(place, url, plane.create_agent("one")["apiKey"], HEARTBEAT_INTERVAL="1").start()
         agents.append(agent)
-        eventually(beats(agent), within=60, what="the first heartbeat")
+        eventually(beats(agent), within=180, what="the first heartbeat")
         return agent
 
     yield started

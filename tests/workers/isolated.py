@@ -6,22 +6,31 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import psutil
 import pytest
 
 from easyalert.hardening import become_subreaper
 from easyalert.settings import AgentSettings
-from workers import confinement
+from workers import confinement, trees
 from workers.executors.script import Script
 from workers.isolation import Isolation
 from workers.isolation_trial import find_isolation
 from workers.limits import Limits
 from workers.sdk.harness import Harness
 
+_servers: list[int] = []
+
+
+def left() -> set[trees.Member]:
+    """What is below this process, without the servers that other tests have running when `home` is made."""
+    return trees.orphans(_servers)
+
 
 @pytest.fixture
 def home(monkeypatch):
     """A state directory with something in it, and a working directory with a `.env`."""
     become_subreaper()
+    _servers[:] = [child.pid for child in psutil.Process().children()]
     monkeypatch.setattr(confinement, "_mine", None)
     folder = Path(tempfile.mkdtemp(prefix="ea-iso-"))
     for name in ("state", "state/run", "state/tmp", "cwd"):

@@ -101,7 +101,7 @@ class Silent(http.server.BaseHTTPRequestHandler):
     arrived = threading.Event()
     released = threading.Event()
 
-    def do_GET(self):
+    def do_POST(self):
         self.arrived.set()
         self.released.wait(60)
 
@@ -116,7 +116,7 @@ def test_an_action_without_a_process_is_cancelled_too(make_chain):
     try:
         chain = make_chain(allow_private_network=True)
         warm(chain)
-        key = chain.send("http.request", {"url": f"http://127.0.0.1:{server.server_address[1]}/"})
+        key = chain.send("http.request", {"url": f"http://127.0.0.1:{server.server_address[1]}/", "method": "POST"})
         assert Silent.arrived.wait(10), chain.row(key)
         cancel(chain, key)
         assert "may have taken effect" in ended(chain, key)["error"]

@@ -8,8 +8,7 @@ import pytest
 
 from easyalert.errors import AgentFault
 from tests.support.require import missing
-from tests.workers.isolated import home, run, settings
-from workers import trees
+from tests.workers.isolated import home, left, run, settings
 from workers.isolation import Isolation, scripts_dir
 from workers.isolation_trial import find_isolation
 from workers.namespace_keeper import Sandbox
@@ -25,7 +24,7 @@ def test_a_step_that_fails_is_named_and_nothing_is_run(home):
     gone = home / "state/tmp/gone"
     with pytest.raises(AgentFault, match="could not isolate the script, so it was not run: mounts"):
         broken.start(["/bin/true"], env={}, cwd=gone, folder=gone)
-    assert not trees.descendants(os.getpid())
+    assert not left()
 
 
 def test_the_folder_of_another_accounts_script_is_its_own_and_goes_afterwards(home):

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from tests.support.waiting import eventually
-from tests.workers.isolated import home, isolated, run
+from tests.workers.isolated import home, isolated, left, run
 from workers import namespaces, trees
 
 pytestmark = pytest.mark.system
@@ -58,7 +58,7 @@ def test_it_is_the_same_with_and_without_other_threads(home, monkeypatch, thread
     found = isolated(home)
     assert run(home, found, "echo out; exit 7")["exitCode"] == 7
     assert "timed out" in run(home, found, "exec sleep 60", timeout_s=1)["error"]
-    assert not trees.reap()
+    assert not left()
 
 
 def test_threads_are_seen_whoever_made_them():
@@ -77,14 +77,14 @@ def test_a_fork_that_gets_nowhere_is_ended_and_said(home, monkeypatch):
     monkeypatch.setattr(namespaces, "_has_other_threads", lambda: True)
     monkeypatch.setattr(namespaces, "_clone", lambda *_: signal.pause())
     assert "making namespaces" in run(home, found, "true")["error"]
-    assert not trees.descendants(os.getpid())
+    assert not left()
 
 
 def test_what_a_script_leaves_behind_is_killed_and_counted(home, caplog):
     result = run(home, isolated(home), "(setsid sleep 60 &) ; (sleep 60 &) ; echo over")
     assert result["output"]["stdout"] == "over\n"
     assert "left 2 processes behind" in caplog.text
-    assert not trees.reap(), "nobody is left, process 1 of the namespace included"
+    assert not left(), "nobody is left, process 1 of the namespace included"
 
 
 def test_a_time_out_asks_first_and_ends_everything(home):
@@ -92,7 +92,7 @@ def test_a_time_out_asks_first_and_ends_everything(home):
     result = run(home, isolated(home), script, timeout_s=1)
     assert "timed out" in result["error"]
     assert result["output"]["stdout"] == "asked\n"
-    assert not trees.reap()
+    assert not left()
 
 
 def test_it_is_found_by_its_mark_with_what_has_none_any_more(home):
@@ -103,15 +103,15 @@ def test_it_is_found_by_its_mark_with_what_has_none_any_more(home):
     script = "env -i setsid sleep 60 & exec sleep 60"
     environment = {"PATH": os.environ["PATH"], trees.MARK_VARIABLE: "job_7@agent-of-tests"}
     running = found.start(["/bin/bash", "-c", script], env=environment, cwd=folder, folder=folder)
-    eventually(lambda: len(trees.descendants(os.getpid())) >= 3, within=10, what="all of it there")
-    below = trees.descendants(os.getpid())
+    eventually(lambda: len(left()) >= 3, within=10, what="all of it there")
+    below = left()
     assert trees.marked("@agent-of-tests") == below
     trees.kill_all(lambda: trees.marked("@agent-of-tests"), by_birth=False)
     assert running.wait() == -signal.SIGKILL
     running.leaves_others()
     running.stdout.close()
     running.stderr.close()
-    assert not trees.descendants(os.getpid())
+    assert not left()
 
 
 def test_a_program_that_cannot_be_executed_is_an_error_of_its_own(home):
@@ -119,7 +119,7 @@ def test_a_program_that_cannot_be_executed_is_an_error_of_its_own(home):
     folder.mkdir()
     with pytest.raises(FileNotFoundError):
         isolated(home).start(["/no/such/program"], env={}, cwd=folder, folder=folder)
-    assert not trees.descendants(os.getpid())
+    assert not left()
 
 
 def test_it_reads_what_it_is_given_and_else_nothing(home, tmp_path):
