@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,30 +14,37 @@ from tests.support.slow_link import SlowLink
 from tests.support.stack import FINAL, Agent, ControlPlane
 from tests.support.waiting import eventually
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
 BEATS = 5
 
 
 @pytest.fixture
-def plane(tmp_path):
-    made = ControlPlane(tmp_path)
+def folder():
+    # short: unix sockets live below it
+    with tempfile.TemporaryDirectory(prefix="ea-", dir="/tmp") as place:
+        yield Path(place)
+
+
+@pytest.fixture
+def plane(folder):
+    made = ControlPlane(folder)
     yield made
     made.stop()
     made.api.close()
 
 
 @pytest.fixture
-def start(plane, tmp_path):
+def start(plane, folder):
     """An agent of that control plane that beats once a second, by another way."""
     agents: list[Agent] = []
 
     def started(url: str) -> Agent:
-        place = tmp_path / "one"
+        place = folder / "one"
         place.mkdir()
         agent = Agent(place, url, plane.create_agent("one")["apiKey"], HEARTBEAT_INTERVAL="1").start()
         agents.append(agent)
-        eventually(beats(agent), within=180, what="the first heartbeat")
+        eventually(beats(agent), within=60, what="the first heartbeat")
         return agent
 
     yield started
