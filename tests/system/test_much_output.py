@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 SIZE = 1_000_000_000
 PEAK_MAX_MB = 160.0
-"""Measured: 140 to 145, with other agents on the machine that share libraries; 150 is what it would be alone."""
+"""Measured on a quiet machine: 135 and 149, with a control plane beside it that shares libraries. The aim is 150."""
 GROWTH_MAX_MB = 20.0
 """The next worker that waits (7 MB); head and tail of a stream (1.5 MB) and their copies in the worker, then the poller."""
 AT_REST = 8
