@@ -9,8 +9,8 @@
 **429.** Up to three attempts, each after the `Retry-After` that was asked for: 5 s where none was, never more than 60
 (contract 3.6), never beyond the action's own limit. A 429 is a clear no, so nothing is ever posted twice.
 
-**In doubt.** Once the body is on its way, a missing answer means that the message may have been posted; the error says
-so. Nothing else is sent again.
+**In doubt.** Once the request is on its way, a missing answer means that the message may have been posted; the error
+says so. Nothing else is sent again.
 """
 
 from __future__ import annotations
@@ -24,8 +24,7 @@ from typing import Any, Final
 import httpx
 
 from easyalert import __version__
-from easyalert.errors import EasyAlertError, TargetError
-from easyalert.netguard.resolver import SystemResolver
+from easyalert.errors import TargetError
 from easyalert.netguard.transport import guarded_client
 from workers.sdk.context import Context
 from workers.sdk.http_body import HttpBody
@@ -33,16 +32,12 @@ from workers.sdk.result import ExecutorResult, failure
 from workers.sdk.steps import StepName, Steps
 from workers.sdk.stopping import at_the_jobs_limit, cancelled, time_for, until_cancelled
 from workers.sdk.tls import tls_context
-from workers.sdk.web_steps import reason
+from workers.sdk.web_steps import WebSteps, reason
 
 ATTEMPTS: Final = 3
 PAUSE_S: Final = 5
 PAUSE_MAX_S: Final = 60
 THROTTLED: Final = 429
-
-_CONNECTED: Final = "connection.connect_tcp"
-_ENCRYPTED: Final = "connection.start_tls"
-_UNDER_WAY: Final = "http11.send_request_body.started"
 
 
 @dataclass(frozen=True)
@@ -77,7 +72,8 @@ class Post:
         changes: str | None = None,
         tests: StepName | None = None,
     ) -> None:
-        self.steps = Steps()
+        self._watch = WebSteps(Steps())
+        self.steps = self._watch.steps
         self.exchanged_s = 0.0
         """How long the last exchange took once it was connected."""
         self._ctx = ctx
@@ -86,9 +82,6 @@ class Post:
         self._trust = tls_context(ca_certificate, verify=True, connection_id=ctx.connection_id)
         self._changes = changes
         self._tests = tests
-        self._under_way = False
-        self._began: dict[str, float] = {}
-        self._name_failed = False
 
     async def carry_out(self, work: Coroutine[Any, Any, ExecutorResult]) -> ExecutorResult:
         """`work` within the limits of action and job; an early end is a result, too."""
@@ -108,7 +101,7 @@ class Post:
     def _ended(self, sentence: str) -> tuple[str, dict[str, Any] | None]:
         """What to say of an early end, and the output."""
         if self._changes:
-            sentence += f"; {self._changes}" if self._under_way else "; nothing was sent"
+            sentence += f"; {self._changes}" if self._watch.sent else "; nothing was sent"
         if self._tests is None:
             return sentence, None
         steps = self.steps.report()
@@ -123,7 +116,7 @@ class Post:
             answer = await self._once(url, headers, body)
             if not self.throttled(answer):
                 break
-            self._under_way = False  # it was refused before anything was done
+            self._watch.sent = False  # it was refused before anything was done
             if attempt == ATTEMPTS or answer.pause_s >= self._left():
                 break
             await asyncio.sleep(answer.pause_s)
@@ -151,11 +144,11 @@ class Post:
             url,
             headers={"User-Agent": f"easyalert-agent/{__version__}", "Accept-Encoding": "identity", **headers},
             content=body,
-            extensions={"trace": self._trace},
+            extensions={"trace": self._watch.trace},
         )
         try:
             async with guarded_client(
-                self._ctx.network_policy, timeout=self._left() + 1, verify=self._trust, resolver=_Watched(self)
+                self._ctx.network_policy, timeout=self._left() + 1, verify=self._trust, resolver=self._watch
             ) as client:
                 began = time.monotonic()
                 answer = await client.send(request, stream=True)
@@ -171,52 +164,8 @@ class Post:
         except httpx.TransportError as error:
             # not its text: that may hold the URL, and a webhook's URL is its secret
             raise TargetError(f"no answer from {host} ({reason(error)})") from None
-        self.exchanged_s = time.monotonic() - max([began, *self._began.values()])
+        self.exchanged_s = time.monotonic() - max(began, self._watch.connected_at)
         return Answer(answer.status_code, answer.headers, text.text())
 
     def _left(self) -> float:
         return max(0.0, self._deadline - time.monotonic())
-
-    async def _trace(self, event: str, info: dict[str, Any]) -> None:
-        self._under_way = self._under_way or event == _UNDER_WAY
-        name, _, state = event.rpartition(".")
-        if name not in {_CONNECTED, _ENCRYPTED}:
-            return
-        if state == "started":
-            self._began[name] = time.monotonic()
-            return
-        took = time.monotonic() - self._began[name]
-        step: StepName = "tcp" if name == _CONNECTED else "tls"
-        if state == "complete":
-            self.steps.passed(step, took, self._tls_of(info) if step == "tls" else "")
-        elif not self._name_failed:
-            self.steps.failed(step, took, reason(info.get("exception")))
-
-    @staticmethod
-    def _tls_of(info: dict[str, Any]) -> str:
-        stream = info.get("return_value")
-        made = stream.get_extra_info("ssl_object") if stream is not None else None
-        return str(made.version()) if made is not None else ""
-
-    def looked_up(self, seconds: float, error: Exception | None, detail: str) -> None:
-        """Told by the resolver."""
-        if error is None:
-            self.steps.passed("name", seconds, detail)
-        else:
-            self._name_failed = True
-            self.steps.failed("name", seconds, str(error) if isinstance(error, EasyAlertError) else "failed")
-
-
-class _Watched(SystemResolver):
-    def __init__(self, post: Post) -> None:
-        self._post = post
-
-    async def lookup(self, host: str, port: int) -> list[str]:
-        began = time.monotonic()
-        try:
-            found = await super().lookup(host, port)
-        except Exception as error:
-            self._post.looked_up(time.monotonic() - began, error, host)
-            raise
-        self._post.looked_up(time.monotonic() - began, None, ", ".join(found[:4]))
-        return found

@@ -33,6 +33,8 @@ class WebSteps:
         self.steps = steps
         self.sent = False
         """Whether a request has begun to leave, so that it may have taken effect."""
+        self.connected_at = 0.0
+        """When the last step of the connection was done, by the monotonic clock; 0: none yet."""
         self._looked_up_s = 0.0
         self._failed = False
         self._began = 0.0
@@ -65,12 +67,19 @@ class WebSteps:
             return
         took = time.monotonic() - self._began - (self._looked_up_s if name == "tcp" else 0.0)
         if stage == "complete":
-            self.steps.passed(name, max(0.0, took))
+            self.connected_at = time.monotonic()
+            self.steps.passed(name, max(0.0, took), _tls_version(info) if name == "tls" else "")
             return
         self._failed = True
         error = info.get("exception")
         said = str(error) if isinstance(error, EasyAlertError) else reason(error)
         self.steps.failed(name, max(0.0, took), said)
+
+
+def _tls_version(info: dict[str, Any]) -> str:
+    stream = info.get("return_value")
+    made = stream.get_extra_info("ssl_object") if stream is not None else None
+    return str(made.version()) if made is not None else ""
 
 
 class NoAnswer(TargetError):  # noqa: N818 - the condition, as in the error tree
